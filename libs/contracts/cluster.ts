@@ -1,0 +1,41 @@
+/** What the user declares of a cluster: its nodes and its policy. Kept in the `baton_clusters` bucket. */
+import { z } from "zod";
+import { Ms, Name } from "./names.ts";
+
+export const PromotionRule = z.enum(["prefer", "neutral", "never"]);
+export type PromotionRule = z.infer<typeof PromotionRule>;
+
+export const DeclaredNode = z.strictObject({
+  host: z.string().min(1),
+  port: z.number().int().min(1).max(65535).default(3306),
+  region: Name.default("local"),
+  promotion: PromotionRule.default("neutral"),
+});
+export type DeclaredNode = z.infer<typeof DeclaredNode>;
+
+/** Every wait of an operation is bounded by one of these. */
+export const Deadlines = z.strictObject({
+  fenceMs: Ms.default(2_000).describe("to fence the old primary or stop its ackers"),
+  catchUpMs: Ms.default(30_000).describe("for the candidate to apply all it has received"),
+  openMs: Ms.default(5_000).describe("for the candidate to open and the others to be pointed at it"),
+  proveMs: Ms.default(10_000).describe("for the canary write to be read on an acker"),
+});
+export type Deadlines = z.infer<typeof Deadlines>;
+
+export const Policy = z.strictObject({
+  durability: z.enum(["lossless"]).default("lossless"),
+  acks: z.number().int().min(1).max(63).default(1).describe("k: acks that a write waits for"),
+  rejoin: z.boolean().default(true).describe("repoint a clean former primary by itself"),
+  deadlines: Deadlines.prefault({}),
+});
+export type Policy = z.infer<typeof Policy>;
+
+export const Cluster = z.strictObject({
+  nodes: z.record(Name, DeclaredNode),
+  policy: Policy.prefault({}),
+});
+export type Cluster = z.infer<typeof Cluster>;
+
+/** A declaration as it lies in the bucket: with its name. */
+export const DeclaredCluster = Cluster.extend({ cluster: Name });
+export type DeclaredCluster = z.infer<typeof DeclaredCluster>;

@@ -1,0 +1,271 @@
+/**
+ * Every code that Baton can say. A code is stable for ever: people script against it.
+ * Each has what it means and what Baton does, in words for a person at 3 a.m.
+ */
+import { z } from "zod";
+
+export const Severity = z.enum(["info", "warning", "critical"]);
+export type Severity = z.infer<typeof Severity>;
+
+/**
+ * What one attempt to reach a node found. Only `refused`, `unreachable`, `timeout-connect` and
+ * `timeout-query` speak of death (DETECTION.md, Witnesses); `closed` is a held connection that ended and
+ * has not been tried again yet: a reason to look, not a finding.
+ */
+export const Outcome = z.enum([
+  "ok",
+  "closed",
+  "refused",
+  "unreachable",
+  "timeout-connect",
+  "timeout-query",
+  "auth",
+  "too-many-connections",
+  "tls",
+  "shutting-down",
+  "error",
+]);
+export type Outcome = z.infer<typeof Outcome>;
+
+export const OUTCOMES_OF_DEATH: ReadonlySet<Outcome> = new Set<Outcome>([
+  "refused",
+  "unreachable",
+  "timeout-connect",
+  "timeout-query",
+]);
+
+export interface CodeEntry {
+  severity: Severity;
+  meaning: string;
+  action: string;
+}
+
+/** Diagnoses of a cluster. `healthy` and `warming-up` are the two that name no fault. */
+export const DIAGNOSES = {
+  healthy: {
+    severity: "info",
+    meaning: "The primary answers and its replicas follow it.",
+    action: "Nothing.",
+  },
+  "warming-up": {
+    severity: "info",
+    meaning: "No healthy baseline of this cluster has been seen yet, so nothing is concluded.",
+    action: "Baton waits until it has seen the primary answer and a replica follow it.",
+  },
+  "primary-dead": {
+    severity: "critical",
+    meaning: "Most probers in most regions find the primary dead and no reachable replica still hears it.",
+    action: "Baton fails over.",
+  },
+  "primary-dead-with-some-replicas": {
+    severity: "critical",
+    meaning: "The primary is dead and so are some of the replicas.",
+    action: "Baton fails over when the replicas left are enough to prove that nothing is lost, else refuses.",
+  },
+  "primary-and-all-replicas-unreachable": {
+    severity: "critical",
+    meaning: "Neither the primary nor any replica can be reached.",
+    action: "Nothing can be done from here: check the network and the hosts.",
+  },
+  "primary-unreachable-replicas-fine": {
+    severity: "warning",
+    meaning: "Probers cannot reach the primary, but its replicas still receive from it.",
+    action: "Baton does not fail over: the primary is alive. Check the network between probers and primary.",
+  },
+  "primary-overloaded": {
+    severity: "warning",
+    meaning: "The primary refuses connections because it has too many (error 1040).",
+    action: "Baton does not fail over: the primary is alive. Raise max_connections or find who opens them.",
+  },
+  "primary-read-only": {
+    severity: "critical",
+    meaning: "The primary answers but is read-only, and no operation made it so.",
+    action: "Clients cannot write. Find who set read_only; Baton does not guess.",
+  },
+  "no-primary": {
+    severity: "critical",
+    meaning: "No node of the cluster is known or seen to be the primary.",
+    action: "Make exactly one node writable with the others replicating from it; Baton then adopts it.",
+  },
+  "credentials-failing": {
+    severity: "warning",
+    meaning: "A node refuses Baton's own account.",
+    action: "Nothing is concluded from it. Mend the account or the password that Baton was given.",
+  },
+  "replica-dead": {
+    severity: "warning",
+    meaning: "A replica cannot be reached.",
+    action: "None by itself; a failover may have to be refused while it is away.",
+  },
+  "replication-stopped": {
+    severity: "warning",
+    meaning: "A replica's receiver or applier is stopped.",
+    action: "Start it again, or find who stopped it.",
+  },
+  "replication-error": {
+    severity: "warning",
+    meaning: "A replica's receiver or applier stopped with an error.",
+    action: "Read the error in the evidence; repair or rebuild the replica.",
+  },
+  "replica-wrong-source": {
+    severity: "warning",
+    meaning: "A replica follows a server that is not the primary.",
+    action: "A former primary or a clean replica is repointed; an errant one is quarantined.",
+  },
+  "replica-writable": {
+    severity: "critical",
+    meaning: "A node that is not the primary accepts writes.",
+    action: "Baton fences a former primary that comes back; else set super_read_only on it.",
+  },
+  "errant-gtid": {
+    severity: "warning",
+    meaning: "A node holds transactions that the primary's history has not.",
+    action: "The node is quarantined: it must not become primary. Rebuild it.",
+  },
+  "semi-sync-too-few-ackers": {
+    severity: "warning",
+    meaning: "Fewer ackers are attached to the primary than a write needs; writes wait.",
+    action: "Bring replicas back. In lossless durability writes stop by design.",
+  },
+  "prober-blind": {
+    severity: "warning",
+    meaning: "A prober finds every node dead while others reach them: it is the one that is cut off.",
+    action: "Its vote does not count. Check that prober's network.",
+  },
+  "failover-not-possible": {
+    severity: "critical",
+    meaning: "The primary is dead and a failover would not be safe.",
+    action: "Nothing is touched. The refusal's code says what to bring back or decide.",
+  },
+} as const satisfies Record<string, CodeEntry>;
+
+export type DiagnosisCode = keyof typeof DIAGNOSES;
+export const DiagnosisCode = z.enum(Object.keys(DIAGNOSES) as [DiagnosisCode, ...DiagnosisCode[]]);
+
+/** Why an operation was refused, rolled back or blocked. */
+export const REFUSALS = {
+  "ackers-unreachable": {
+    severity: "critical",
+    meaning:
+      "The old primary could not be fenced and fewer than N-k+1 ackers could be stopped, so an acknowledged write may exist that no reachable node has.",
+    action: "Bring back a replica or the old primary; Baton tries again by itself.",
+  },
+  diverged: {
+    severity: "critical",
+    meaning: "No replica holds everything that the others hold: there are two histories.",
+    action: "A person must choose which history to keep; the GTID sets are in the audit record.",
+  },
+  "acker-cannot-vouch": {
+    severity: "critical",
+    meaning:
+      "A replica restarted without relay logs it had acknowledged, and what is missing is found nowhere.",
+    action: "Bring back the old primary, or another replica that holds the missing transactions.",
+  },
+  "no-candidate": {
+    severity: "critical",
+    meaning: "No replica may be promoted; the record names the reason for each.",
+    action: "Remove the reason for one of them (promotion rule, errant transactions, replication error).",
+  },
+  "too-few-ackers-left": {
+    severity: "critical",
+    meaning: "After promotion fewer than k ackers would be left, so no write could be acknowledged.",
+    action: "Bring back a replica, or lower policy.acks.",
+  },
+  "catch-up-timeout": {
+    severity: "critical",
+    meaning: "The candidate did not apply in time all that it had received.",
+    action: "Wait for its applier or find what blocks it; Baton tries again by itself.",
+  },
+  "node-lost": {
+    severity: "critical",
+    meaning: "A node's session was lost in the middle of the operation.",
+    action: "Baton tries again by itself with what is reachable.",
+  },
+  "state-changed": {
+    severity: "info",
+    meaning: "The cluster's state is no longer the one that the intent started from.",
+    action: "Nothing: another operation came first.",
+  },
+  "lock-lost": {
+    severity: "warning",
+    meaning: "The cluster's lock passed to another operation.",
+    action: "Nothing: the other operation goes on.",
+  },
+  "primary-returned": {
+    severity: "info",
+    meaning: "The old primary answered again, writable, before it was fenced by its ackers.",
+    action: "Nothing: writes go on where they were.",
+  },
+  "not-clean": {
+    severity: "warning",
+    meaning: "The node holds transactions that the primary's history has not.",
+    action: "It is quarantined. Rebuild it from the primary.",
+  },
+  "deadline-exceeded": {
+    severity: "critical",
+    meaning: "A step did not end before its deadline.",
+    action: "The step's record says which and what it waited for.",
+  },
+  internal: {
+    severity: "critical",
+    meaning: "An error that the protocol has no name for.",
+    action: "Read the message; it is a bug worth reporting.",
+  },
+} as const satisfies Record<string, CodeEntry>;
+
+export type RefusalCode = keyof typeof REFUSALS;
+export const RefusalCode = z.enum(Object.keys(REFUSALS) as [RefusalCode, ...RefusalCode[]]);
+
+/** Errors of configuration, set-up and commands: `[code, exit code]` is printed with the place and the remedy. */
+export const ErrorCode = z.enum([
+  "E_USAGE",
+  "E_CONFIG_NOT_FOUND",
+  "E_CONFIG_SYNTAX",
+  "E_CONFIG_INVALID",
+  "E_CONFIG_UNKNOWN_KEY",
+  "E_CONFIG_DUPLICATE_NODE",
+  "E_CONFIG_SHARED_NODE",
+  "E_CONFIG_NO_REPLICA",
+  "E_CONFIG_SECRET",
+  "E_NODE_UNREACHABLE",
+  "E_NODE_AUTH",
+  "E_NODE_NO_GTID",
+  "E_NODE_SETTING",
+  "E_NATS_UNREACHABLE",
+  "E_NATS_TOO_OLD",
+  "E_NATS_NO_JETSTREAM",
+  "E_PORT_IN_USE",
+  "E_DISK_FULL",
+  "E_STORE",
+  "E_NOT_FOUND",
+  "E_NO_ANSWER",
+  "E_CONFLICT",
+  "E_LOCKED",
+  "E_INTERNAL",
+]);
+export type ErrorCode = z.infer<typeof ErrorCode>;
+
+/** An error meant for a person: what was found, where, and what to do. Exit code 2 is usage, 1 is failure. */
+export class BatonError extends Error {
+  readonly code: ErrorCode;
+  readonly place: string;
+  readonly remedy: string;
+  readonly exitCode: 1 | 2;
+
+  constructor(
+    code: ErrorCode,
+    o: { place: string; message: string; remedy: string; exitCode?: 1 | 2; cause?: unknown },
+  ) {
+    super(o.message, o.cause === undefined ? undefined : { cause: o.cause });
+    this.name = "BatonError";
+    this.code = code;
+    this.place = o.place;
+    this.remedy = o.remedy;
+    this.exitCode = o.exitCode ?? (code.startsWith("E_CONFIG") || code === "E_USAGE" ? 2 : 1);
+  }
+
+  /** `E_CODE at PLACE: MESSAGE. REMEDY` on one line. */
+  line(): string {
+    return `${this.code} at ${this.place}: ${this.message} ${this.remedy}`.replace(/\s+/g, " ").trim();
+  }
+}

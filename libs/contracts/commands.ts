@@ -1,0 +1,105 @@
+/** Requests with a reply, over the NATS service API: `baton.v1.command.<verb>`. */
+import { z } from "zod";
+import { DiagnosisCode, ErrorCode, Outcome, RefusalCode } from "./codes.ts";
+import { Ms, Name, OperationId, UnixMs } from "./names.ts";
+import { Diagnosis } from "./payloads.ts";
+import { Phase } from "./state.ts";
+
+export const NodeRole = z.enum(["primary", "replica", "detached", "unknown"]);
+export type NodeRole = z.infer<typeof NodeRole>;
+
+export const NodeView = z.object({
+  node: Name,
+  host: z.string(),
+  port: z.number().int(),
+  region: Name,
+  role: NodeRole,
+  outcome: Outcome.nullable().describe("null: no sample yet"),
+  rttMs: Ms.nullable(),
+  delayMs: Ms.nullable(),
+  writable: z.boolean().nullable(),
+  version: z.string().nullable(),
+  executed: z.string().nullable(),
+  quarantined: z.boolean(),
+  problems: z.array(DiagnosisCode),
+});
+export type NodeView = z.infer<typeof NodeView>;
+
+export const ClusterView = z.object({
+  cluster: Name,
+  epoch: z.number().int().min(0),
+  phase: Phase.nullable().describe("null: not adopted yet"),
+  primary: Name.nullable(),
+  operation: OperationId.nullable(),
+  diagnosis: Diagnosis,
+  nodes: z.array(NodeView),
+  failover: z.object({
+    possible: z.boolean(),
+    candidate: Name.nullable(),
+    refusal: RefusalCode.nullable(),
+    reason: z.string(),
+  }),
+  probers: z.array(z.object({ prober: Name, region: Name, lastSampleAgeMs: Ms })),
+});
+export type ClusterView = z.infer<typeof ClusterView>;
+
+export const ArchivedRecord = z.object({
+  seq: z.number().int(),
+  kind: z.enum(["diagnosis", "intent", "step", "event", "alert"]),
+  atUnixMs: UnixMs,
+  cluster: Name,
+  operation: z.string().nullable(),
+  traceId: z.string(),
+  source: z.string(),
+  subject: z.string(),
+  payload: z.json(),
+  sha256: z.string().describe("of the payload as received"),
+  chain: z.string().describe("SHA-256 over the previous record's chain value and this record"),
+});
+export type ArchivedRecord = z.infer<typeof ArchivedRecord>;
+
+export const OperationSummary = z.object({
+  operation: OperationId,
+  cluster: Name,
+  kind: z.string(),
+  epoch: z.number().int(),
+  node: z.string().nullable(),
+  outcome: z.string().nullable(),
+  code: z.string().nullable(),
+  startedUnixMs: UnixMs,
+  tookMs: Ms.nullable().describe("from the intent to the operation's end, by archive times"),
+  summary: z.string(),
+  traceId: z.string(),
+});
+export type OperationSummary = z.infer<typeof OperationSummary>;
+
+export const COMMANDS = {
+  status: {
+    request: z.strictObject({ cluster: Name.nullable() }),
+    reply: z.object({ decider: Name, clusters: z.array(ClusterView) }),
+  },
+  history: {
+    request: z.strictObject({
+      cluster: Name.nullable(),
+      operation: z.string().nullable(),
+      limit: z.number().int().min(1).max(1_000),
+    }),
+    reply: z.object({
+      auditor: Name,
+      operations: z.array(OperationSummary),
+      records: z.array(ArchivedRecord).describe("only when one operation was asked for"),
+    }),
+  },
+} as const;
+export type CommandVerb = keyof typeof COMMANDS;
+export type CommandRequest<V extends CommandVerb> = z.infer<(typeof COMMANDS)[V]["request"]>;
+export type CommandReply<V extends CommandVerb> = z.infer<(typeof COMMANDS)[V]["reply"]>;
+
+/** How a command is refused: an HTTP-like status, a code, and what to do. */
+export const CommandError = z.object({
+  status: z.number().int(),
+  code: ErrorCode,
+  message: z.string(),
+  remedy: z.string(),
+});
+export type CommandError = z.infer<typeof CommandError>;

@@ -1,0 +1,59 @@
+/** What a mysqld says of itself in one status read. Ages are measured on the node's own clock. */
+import { z } from "zod";
+import { GtidSetText, Ms } from "./names.ts";
+
+export const Flavour = z.enum(["mysql", "mariadb"]);
+export type Flavour = z.infer<typeof Flavour>;
+
+/** `on` is connected and receiving; `connecting` lost its source and is trying; `off` is stopped. */
+export const ReceiverState = z.enum(["on", "connecting", "off"]);
+export type ReceiverState = z.infer<typeof ReceiverState>;
+
+export const ReplicaStatus = z.object({
+  sourceHost: z.string(),
+  sourcePort: z.number().int(),
+  sourceUuid: z.string().describe("empty until the receiver has connected once"),
+  receiver: ReceiverState,
+  receiverErrno: z.number().int(),
+  receiverError: z.string(),
+  heardAgeMs: Ms.nullable().describe("since the last heartbeat or transaction from the source"),
+  applier: z.enum(["on", "off"]),
+  applierErrno: z.number().int(),
+  applierError: z.string(),
+  received: GtidSetText,
+  autoPosition: z.boolean(),
+  delayMs: Ms.nullable().describe(
+    "commit on the source to apply here, of the transaction applied last; 0 when idle",
+  ),
+});
+export type ReplicaStatus = z.infer<typeof ReplicaStatus>;
+
+export const SemiSyncStatus = z.object({
+  source: z.boolean().describe("rpl_semi_sync_source_enabled"),
+  sourceActive: z.boolean().describe("Rpl_semi_sync_source_status: commits do wait for acks"),
+  acks: z.number().int().describe("rpl_semi_sync_source_wait_for_replica_count"),
+  timeoutMs: z.number(),
+  waitNoReplica: z.boolean(),
+  afterSync: z.boolean(),
+  clients: z.number().int().describe("ackers attached"),
+  waiting: z.number().int().describe("sessions waiting for an ack now"),
+  replica: z.boolean().describe("rpl_semi_sync_replica_enabled"),
+  replicaActive: z.boolean(),
+});
+export type SemiSyncStatus = z.infer<typeof SemiSyncStatus>;
+
+export const NodeStatus = z.object({
+  serverUuid: z.string(),
+  serverId: z.number().int(),
+  version: z.string(),
+  flavour: Flavour,
+  startedUnixS: z.number().int().describe("the server's start by its own clock, ±1 s"),
+  readOnly: z.boolean(),
+  superReadOnly: z.boolean(),
+  gtidMode: z.boolean(),
+  executed: GtidSetText,
+  relayLogRecovery: z.boolean(),
+  replica: ReplicaStatus.nullable().describe("null when no replication channel is configured"),
+  semiSync: SemiSyncStatus.nullable().describe("null when the plugins are not installed"),
+});
+export type NodeStatus = z.infer<typeof NodeStatus>;

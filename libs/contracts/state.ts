@@ -1,0 +1,91 @@
+/** The cluster's state and the other KV values. Each change of state is a compare-and-set by an executor. */
+import { z } from "zod";
+import { RefusalCode } from "./codes.ts";
+import { GtidSetText, Name, OperationId, UnixMs } from "./names.ts";
+
+export const OperationKind = z.enum(["adopt", "failover", "rejoin"]);
+export type OperationKind = z.infer<typeof OperationKind>;
+
+/**
+ * `steady` no operation runs. `fencing` the old primary is being shut out: a crash here may still roll back.
+ * `promoting` the point of no return is passed: a crash here rolls forward. `mending` a node is being led
+ * home; the primary is not touched, and a failover may take the state over.
+ */
+export const Phase = z.enum(["steady", "fencing", "promoting", "mending"]);
+export type Phase = z.infer<typeof Phase>;
+
+export const OperationOutcome = z.enum(["completed", "rolled-back", "blocked"]);
+export type OperationOutcome = z.infer<typeof OperationOutcome>;
+
+/** What an operation must put back if it ends before its commit point. */
+export const Before = z.object({
+  receiverOn: z.array(Name).describe("replicas whose receiver ran when the operation began"),
+  writable: z.array(Name).describe("nodes that were writable when the operation began"),
+});
+export type Before = z.infer<typeof Before>;
+
+export const RunningOperation = z.object({
+  id: OperationId,
+  kind: OperationKind,
+  node: Name.describe("failover: the old primary; rejoin and adopt: the node"),
+  executor: z.string(),
+  takeovers: z.number().int().min(0),
+  startedUnixMs: UnixMs,
+  candidate: Name.nullable(),
+  before: Before,
+});
+export type RunningOperation = z.infer<typeof RunningOperation>;
+
+export const EndedOperation = z.object({
+  id: OperationId,
+  kind: OperationKind,
+  outcome: OperationOutcome,
+  code: RefusalCode.nullable(),
+  endedUnixMs: UnixMs,
+});
+export type EndedOperation = z.infer<typeof EndedOperation>;
+
+export const ClusterState = z.object({
+  cluster: Name,
+  epoch: z.number().int().min(1),
+  primary: Name,
+  primaryUuid: z.string(),
+  phase: Phase,
+  operation: RunningOperation.nullable(),
+  last: EndedOperation.nullable(),
+  quarantined: z.array(Name),
+});
+export type ClusterState = z.infer<typeof ClusterState>;
+
+export const LockHolder = z.object({
+  operation: OperationId,
+  kind: OperationKind,
+  holder: z.string().describe("instance that created or renewed it last"),
+  sinceUnixMs: UnixMs,
+});
+export type LockHolder = z.infer<typeof LockHolder>;
+
+/** The highest that a replica has been seen to hold. It must still hold it to vouch for what it acknowledged. */
+export const Vouch = z.object({
+  cluster: Name,
+  node: Name,
+  serverUuid: z.string(),
+  startedUnixS: z.number().int(),
+  held: GtidSetText.describe("received ∪ executed"),
+});
+export type Vouch = z.infer<typeof Vouch>;
+
+export const ServiceName = z.enum(["prober", "decider", "executor", "notifier", "auditor"]);
+export type ServiceName = z.infer<typeof ServiceName>;
+
+export const Presence = z.object({
+  service: ServiceName,
+  instance: Name,
+  region: Name,
+  version: z.string(),
+  startedUnixMs: UnixMs,
+  host: z.string(),
+  pid: z.number().int(),
+  http: z.string().nullable().describe("host:port of /livez, /readyz and /metrics"),
+});
+export type Presence = z.infer<typeof Presence>;
