@@ -1,0 +1,192 @@
+/**
+ * GTID sets as MySQL 8.3+ writes them: `uuid:1-5:7:tag:1-3,uuid:9`. Pure; values are immutable.
+ * https://dev.mysql.com/doc/refman/9.7/en/replication-gtids-concepts.html
+ *
+ * Numbers are bigint because the server counts to 2^63-2, and a set that cannot be read exactly would
+ * let an errant transaction pass unseen.
+ */
+
+/** A text that is no GTID set. `offset` is where, in characters from the start. */
+export class GtidSyntaxError extends Error {
+  readonly code = "E_GTID_SYNTAX";
+  readonly offset: number;
+
+  constructor(text: string, offset: number, expected: string) {
+    const found = JSON.stringify(text.slice(offset, offset + 40));
+    super(`GTID set: expected ${expected} at character ${offset}, found ${found}.`);
+    this.name = "GtidSyntaxError";
+    this.offset = offset;
+  }
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const TAG = /^[a-z_][a-z0-9_]{0,31}$/i;
+const INTERVAL = /^(\d{1,19})(?:\s*-\s*(\d{1,19}))?$/;
+const MAX = 2n ** 63n - 2n;
+
+/** Boundaries in ascending order: even places open an interval, odd ones close it (exclusive). */
+type Bounds = readonly bigint[];
+
+/** One pass over both lists: a number belongs to the result when `keep(in a, in b)`. */
+function sweep(a: Bounds, b: Bounds, keep: (inA: boolean, inB: boolean) => boolean): bigint[] {
+  const out: bigint[] = [];
+  let i = 0;
+  let j = 0;
+  while (i < a.length || j < b.length) {
+    const nextA = a[i];
+    const nextB = b[j];
+    const at = nextB === undefined || (nextA !== undefined && nextA <= nextB) ? nextA! : nextB;
+    if (nextA === at) i++;
+    if (nextB === at) j++;
+    const inside = keep(i % 2 === 1, j % 2 === 1);
+    if (inside !== (out.length % 2 === 1)) out.push(at);
+  }
+  return out;
+}
+
+/** Intervals in any order, overlapping or not, as `[start, end exclusive]` pairs in one flat list. */
+function normalise(flat: bigint[]): bigint[] {
+  const out: bigint[] = [];
+  let ordered = true;
+  for (let i = 0; i < flat.length && ordered; i += 2) {
+    const start = flat[i]!;
+    const end = flat[i + 1]!;
+    const last = out[out.length - 1];
+    if (last === undefined || start > last) out.push(start, end);
+    else if (start >= out[out.length - 2]!) {
+      if (end > last) out[out.length - 1] = end;
+    } else ordered = false;
+  }
+  if (ordered) return out;
+  const pairs: [bigint, bigint][] = [];
+  for (let i = 0; i < flat.length; i += 2) pairs.push([flat[i]!, flat[i + 1]!]);
+  pairs.sort((x, y) => (x[0] < y[0] ? -1 : x[0] > y[0] ? 1 : 0));
+  return normalise(pairs.flat());
+}
+
+export class GtidSet {
+  static readonly empty = new GtidSet(new Map());
+
+  /** Key `uuid` or `uuid:tag`, lower-case. No key has empty bounds. */
+  readonly #byKey: ReadonlyMap<string, Bounds>;
+
+  private constructor(byKey: ReadonlyMap<string, Bounds>) {
+    this.#byKey = byKey;
+  }
+
+  /**
+   * Reads what the server prints, and what it accepts of people: blanks, line ends, upper case, empty
+   * items, repeated UUIDs, intervals in any order. `5-3` is empty, as on the server.
+   * @throws GtidSyntaxError
+   */
+  static parse(text: string): GtidSet {
+    if (text === "") return GtidSet.empty;
+    const flat = new Map<string, bigint[]>();
+    let itemAt = 0;
+    for (const item of text.split(",")) {
+      if (item.trim() !== "") parseItem(text, item, itemAt, flat);
+      itemAt += item.length + 1;
+    }
+    const byKey = new Map<string, Bounds>();
+    for (const [key, intervals] of flat) if (intervals.length > 0) byKey.set(key, normalise(intervals));
+    return new GtidSet(byKey);
+  }
+
+  union(other: GtidSet): GtidSet {
+    return this.#combine(other, (a, b) => a || b);
+  }
+
+  /** What is in this set and not in the other. */
+  subtract(other: GtidSet): GtidSet {
+    return this.#combine(other, (a, b) => a && !b);
+  }
+
+  intersect(other: GtidSet): GtidSet {
+    return this.#combine(other, (a, b) => a && b);
+  }
+
+  contains(other: GtidSet): boolean {
+    return other.subtract(this).isEmpty();
+  }
+
+  equals(other: GtidSet): boolean {
+    return this.toString() === other.toString();
+  }
+
+  isEmpty(): boolean {
+    return this.#byKey.size === 0;
+  }
+
+  /** How many transactions; exact up to 2^53. */
+  count(): number {
+    let n = 0n;
+    for (const bounds of this.#byKey.values())
+      for (let i = 0; i < bounds.length; i += 2) n += bounds[i + 1]! - bounds[i]!;
+    return Number(n);
+  }
+
+  /** As MySQL prints it, without its line ends: UUIDs in order, each with its untagged intervals, then its tags. */
+  toString(): string {
+    let out = "";
+    let uuidNow = "";
+    for (const key of [...this.#byKey.keys()].sort()) {
+      const uuid = key.slice(0, 36);
+      if (uuid !== uuidNow) {
+        if (uuidNow !== "") out += ",";
+        out += uuid;
+        uuidNow = uuid;
+      }
+      out += key.slice(36);
+      const bounds = this.#byKey.get(key)!;
+      for (let i = 0; i < bounds.length; i += 2) {
+        const start = bounds[i]!;
+        const last = bounds[i + 1]! - 1n;
+        out += start === last ? `:${start}` : `:${start}-${last}`;
+      }
+    }
+    return out;
+  }
+
+  #combine(other: GtidSet, keep: (inThis: boolean, inOther: boolean) => boolean): GtidSet {
+    const byKey = new Map<string, Bounds>();
+    const none: Bounds = [];
+    for (const [key, bounds] of this.#byKey) {
+      const result = sweep(bounds, other.#byKey.get(key) ?? none, keep);
+      if (result.length > 0) byKey.set(key, result);
+    }
+    if (keep(false, true))
+      for (const [key, bounds] of other.#byKey) if (!this.#byKey.has(key)) byKey.set(key, bounds);
+    return new GtidSet(byKey);
+  }
+}
+
+/** One `uuid[:tag][:interval…]…` into `into`; a tag holds for the intervals after it. */
+function parseItem(text: string, item: string, itemAt: number, into: Map<string, bigint[]>): void {
+  const parts = item.split(":");
+  const uuid = parts[0]!.trim().toLowerCase();
+  if (!UUID.test(uuid)) throw new GtidSyntaxError(text, itemAt, "a UUID");
+  let key = uuid;
+  let tagNeedsInterval = false;
+  let at = itemAt + parts[0]!.length + 1;
+  for (const raw of parts.slice(1)) {
+    const part = raw.trim();
+    const match = INTERVAL.exec(part);
+    if (match) {
+      const start = BigInt(match[1]!);
+      const end = match[2] === undefined ? start : BigInt(match[2]);
+      if (start === 0n || start > MAX || end > MAX)
+        throw new GtidSyntaxError(text, at, "a number from 1 to 2^63-2");
+      const intervals = into.get(key) ?? [];
+      into.set(key, intervals);
+      if (end >= start) intervals.push(start, end + 1n);
+      tagNeedsInterval = false;
+    } else if (TAG.test(part) && !tagNeedsInterval) {
+      key = `${uuid}:${part.toLowerCase()}`;
+      tagNeedsInterval = true;
+    } else {
+      throw new GtidSyntaxError(text, at, tagNeedsInterval ? "an interval" : "an interval or a tag");
+    }
+    at += raw.length + 1;
+  }
+  if (parts.length === 1 || tagNeedsInterval) throw new GtidSyntaxError(text, at - 1, "`:` and an interval");
+}
