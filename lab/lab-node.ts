@@ -1,0 +1,177 @@
+import { execFile } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { createConnection } from "mysql2/promise";
+import { LabError } from "./lab-error.ts";
+import { bootOptions } from "./mysqld-options.ts";
+import type { Reaper } from "./reaper.ts";
+import { ServerProcess } from "./server-process.ts";
+import { until } from "./until.ts";
+
+const run = promisify(execFile);
+const startTimeoutMs = 60_000;
+const copyTimeoutMs = 60_000;
+const connectTimeoutMs = 10_000;
+const queryTimeoutMs = 60_000;
+
+export interface LabNodeSetup {
+  name: string;
+  dir: string;
+  port: number;
+  serverId: number;
+  acks: number;
+  mysqld: string;
+  template: string;
+  extra: string[];
+  reaper: Reaper;
+}
+
+/** One real mysqld: its process, its data and the faults that can be done to it. */
+export class LabNode {
+  readonly name: string;
+  readonly host = "127.0.0.1";
+  readonly port: number;
+  readonly socket: string;
+  readonly dir: string;
+  readonly serverId: number;
+  readonly #process: ServerProcess;
+  readonly #template: string;
+  #hung = false;
+
+  constructor(setup: LabNodeSetup) {
+    this.name = setup.name;
+    this.dir = setup.dir;
+    this.port = setup.port;
+    this.serverId = setup.serverId;
+    this.socket = join(setup.dir, "mysqld.sock");
+    this.#template = setup.template;
+    mkdirSync(join(setup.dir, "tmp"), { recursive: true });
+    const options = bootOptions({
+      dataDir: this.#dataDir,
+      socket: this.socket,
+      pidFile: join(setup.dir, "mysqld.pid"),
+      tmpDir: join(setup.dir, "tmp"),
+      port: setup.port,
+      serverId: setup.serverId,
+      acks: setup.acks,
+      extra: setup.extra,
+    });
+    this.#process = new ServerProcess(
+      this.name,
+      setup.mysqld,
+      () => options,
+      join(this.dir, "mysqld.log"),
+      setup.reaper,
+    );
+  }
+
+  get #dataDir(): string {
+    return join(this.dir, "data");
+  }
+
+  get pid(): number | undefined {
+    return this.#process.pid;
+  }
+
+  get running(): boolean {
+    return this.#process.running;
+  }
+
+  /** True between `hang` and `resume`. */
+  get hung(): boolean {
+    return this.#hung && this.running;
+  }
+
+  /** SIGKILL; resolves when the process is gone. */
+  async kill(): Promise<void> {
+    await this.#process.kill();
+    this.#hung = false;
+  }
+
+  /** Sends SIGKILL and returns the monotonic milliseconds of that moment, without waiting. */
+  killNow(): number {
+    return this.#process.signal("SIGKILL");
+  }
+
+  /** SIGSTOP; returns the monotonic milliseconds of that moment. */
+  hang(): number {
+    const at = this.#process.signal("SIGSTOP");
+    this.#hung = true;
+    return at;
+  }
+
+  /** SIGCONT. */
+  resume(): void {
+    this.#process.signal("SIGCONT");
+    this.#hung = false;
+  }
+
+  /** A graceful shutdown; kills it if it takes more than 30 s. */
+  async terminate(): Promise<void> {
+    await this.#process.terminate();
+    this.#hung = false;
+  }
+
+  /** Starts on the same data directory and port; resolves when it accepts connections. */
+  async start(signal?: AbortSignal): Promise<void> {
+    await this.#process.launch();
+    await until(
+      async () => {
+        if (!this.running) throw this.#process.death();
+        return this.query("SELECT 1").then(() => true);
+      },
+      {
+        timeoutMs: startTimeoutMs,
+        everyMs: 20,
+        signal,
+        giveUp: (error) => error instanceof LabError,
+        onTimeout: (cause) =>
+          new LabError("server-slow", {
+            found: `${this.name} accepts no connection after ${startTimeoutMs} ms`,
+            expected: "a server that accepts connections",
+            remedy: `read ${join(this.dir, "mysqld.log")}`,
+            cause,
+          }),
+      },
+    );
+  }
+
+  /** Stops it, gives it a fresh copy of the template and starts it: an empty node with all accounts. */
+  async reseed(): Promise<void> {
+    await this.kill();
+    await this.seed();
+    await this.start();
+  }
+
+  /** Puts a fresh copy of the template in place of its data. The node must be stopped. */
+  async seed(): Promise<void> {
+    await rm(this.#dataDir, { recursive: true, force: true });
+    await mkdir(this.dir, { recursive: true });
+    await run("cp", ["-a", "--sparse=always", "--reflink=auto", this.#template, this.#dataDir], {
+      timeout: copyTimeoutMs,
+    });
+  }
+
+  /** Runs statements as root over the socket file, on a connection of its own; several may be joined by `;`. */
+  async query<T = Record<string, unknown>>(sql: string, params: unknown[] = []): Promise<T[]> {
+    const connection = await createConnection({
+      socketPath: this.socket,
+      user: "root",
+      multipleStatements: true,
+      connectTimeout: connectTimeoutMs,
+    });
+    try {
+      const [rows] = await connection.query({ sql, values: params, timeout: queryTimeoutMs });
+      return (Array.isArray(rows) ? rows : []) as T[];
+    } finally {
+      connection.destroy();
+    }
+  }
+
+  /** The text of its error log so far. */
+  log(): string {
+    return this.#process.log();
+  }
+}

@@ -1,0 +1,56 @@
+import { accounts } from "./accounts.ts";
+import { LabError } from "./lab-error.ts";
+import type { LabNode } from "./lab-node.ts";
+import { until } from "./until.ts";
+
+const attachTimeoutMs = 20_000;
+
+/** The statement that makes a node follow `source` by GTID, with the heartbeat that Baton's detection needs. */
+export function changeSource(source: { host: string; port: number }): string {
+  return (
+    `CHANGE REPLICATION SOURCE TO SOURCE_HOST='${source.host}', SOURCE_PORT=${source.port}, ` +
+    `SOURCE_USER='${accounts.repl.user}', SOURCE_PASSWORD='${accounts.repl.password}', ` +
+    "SOURCE_AUTO_POSITION=1, SOURCE_HEARTBEAT_PERIOD=0.2, SOURCE_CONNECT_RETRY=1, " +
+    "SOURCE_RETRY_COUNT=86400, GET_SOURCE_PUBLIC_KEY=1"
+  );
+}
+
+/** Gives an empty node the primary's role. */
+export async function openPrimary(node: LabNode): Promise<void> {
+  await node.query(
+    "SET GLOBAL rpl_semi_sync_replica_enabled=OFF; SET GLOBAL rpl_semi_sync_source_enabled=ON; " +
+      "SET GLOBAL super_read_only=OFF; SET GLOBAL read_only=OFF",
+  );
+}
+
+/** Makes a node that holds no history of its own a semi-sync replica of `source`. */
+export async function follow(node: LabNode, source: LabNode): Promise<void> {
+  await node.query(
+    "SET GLOBAL rpl_semi_sync_source_enabled=OFF; SET GLOBAL rpl_semi_sync_replica_enabled=ON; " +
+      `${changeSource(source)}; START REPLICA`,
+  );
+}
+
+/** Resolves when `count` semi-sync replicas are attached to the primary. */
+export async function attached(primary: LabNode, count: number, signal?: AbortSignal): Promise<void> {
+  let clients = "none";
+  await until(
+    async () => {
+      const rows = await primary.query<{ Value: string }>("SHOW STATUS LIKE 'Rpl_semi_sync_source_clients'");
+      clients = rows[0]?.Value ?? "none";
+      return Number(clients) >= count;
+    },
+    {
+      timeoutMs: attachTimeoutMs,
+      everyMs: 10,
+      signal,
+      onTimeout: (cause) =>
+        new LabError("replica-not-attached", {
+          found: `${clients} semi-sync replicas at ${primary.name} after ${attachTimeoutMs} ms`,
+          expected: `${count}`,
+          remedy: `read ${primary.dir}/mysqld.log and the replicas' logs beside it`,
+          cause,
+        }),
+    },
+  );
+}
