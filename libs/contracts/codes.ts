@@ -191,11 +191,6 @@ export const REFUSALS = {
     meaning: "The cluster's lock passed to another operation.",
     action: "Nothing: the other operation goes on.",
   },
-  "primary-returned": {
-    severity: "info",
-    meaning: "The old primary answered again, writable, before it was fenced by its ackers.",
-    action: "Nothing: writes go on where they were.",
-  },
   "not-clean": {
     severity: "warning",
     meaning: "The node holds transactions that the primary's history has not.",

@@ -113,6 +113,12 @@ export class GtidSet {
     return this.toString() === other.toString();
   }
 
+  /** The transactions that one server committed first, tagged ones included. */
+  onlyFrom(serverUuid: string): GtidSet {
+    const uuid = serverUuid.toLowerCase();
+    return new GtidSet(new Map([...this.#byKey].filter(([key]) => key.startsWith(uuid))));
+  }
+
   isEmpty(): boolean {
     return this.#byKey.size === 0;
   }

@@ -1,0 +1,27 @@
+/**
+ * When nothing more can be acknowledged by the old primary.
+ *
+ * A write is acknowledged once k of the N ackers have it. With N−k+1 of them stopped, fewer than k are left,
+ * so no further write can return OK; and every set of k that ever acknowledged one shares a member with the
+ * stopped ones, so what they hold contains everything acknowledged (SAFETY.md, Failover 1).
+ */
+
+/** Ackers that must be stopped: N − k + 1. */
+export function ackersToStop(ackers: number, acks: number): number {
+  return ackers - acks + 1;
+}
+
+export interface FenceFacts {
+  /** Declared replicas that may acknowledge: all but the primary and the quarantined. */
+  ackers: number;
+  /** k, `policy.acks`. */
+  acks: number;
+  /** Ackers whose receiver is stopped by this operation and that can vouch for what they acknowledged. */
+  stopped: number;
+  /** The old primary itself has confirmed that it is read-only and has no waiter left. */
+  primaryFenced: boolean;
+}
+
+export function isFenced(facts: FenceFacts): boolean {
+  return facts.primaryFenced || facts.stopped >= ackersToStop(facts.ackers, facts.acks);
+}

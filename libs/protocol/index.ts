@@ -1,0 +1,5 @@
+export * from "./choose.ts";
+export * from "./fence.ts";
+export * from "./plan.ts";
+export * from "./reign.ts";
+export * from "./vouch.ts";

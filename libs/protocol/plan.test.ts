@@ -1,0 +1,151 @@
+import { DeclaredCluster, type NodeStatus, type Vouch } from "@baton/contracts";
+import { GtidSet } from "@baton/mysql/gtid";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ackersToStop, isFenced } from "./fence.ts";
+import { type PlanFacts, planFailover } from "./plan.ts";
+import { canVouch, nextVouch } from "./vouch.ts";
+
+const P = "aaaaaaaa-0000-0000-0000-000000000001";
+
+function status(
+  n: number,
+  received: string,
+  executed = received,
+  more: Partial<NodeStatus> = {},
+): NodeStatus {
+  return {
+    serverUuid: `bbbbbbbb-0000-0000-0000-00000000000${n}`,
+    serverId: n,
+    version: "9.7.4",
+    flavour: "mysql",
+    startedUnixS: 1_000,
+    readOnly: true,
+    superReadOnly: true,
+    gtidMode: true,
+    executed,
+    relayLogRecovery: false,
+    replica: {
+      sourceHost: "h1",
+      sourcePort: 1,
+      sourceUuid: P,
+      receiver: "on",
+      receiverErrno: 0,
+      receiverError: "",
+      heardAgeMs: 10,
+      applier: "on",
+      applierErrno: 0,
+      applierError: "",
+      received,
+      autoPosition: true,
+      delayMs: 0,
+    },
+    semiSync: null,
+    ...more,
+  };
+}
+
+function facts(
+  nodes: number,
+  acks: number,
+  reachable: Record<string, NodeStatus>,
+  more: Partial<PlanFacts> = {},
+): PlanFacts {
+  const declared = DeclaredCluster.parse({
+    cluster: "shop",
+    nodes: Object.fromEntries(Array.from({ length: nodes }, (_, i) => [`n${i + 1}`, { host: `h${i + 1}` }])),
+    policy: { acks },
+  });
+  return {
+    declared,
+    primary: "n1",
+    quarantined: [],
+    statuses: new Map(Object.entries(reachable)),
+    primaryExecuted: GtidSet.empty,
+    vouches: new Map(),
+    ...more,
+  };
+}
+
+describe("the N−k+1 rule", () => {
+  it("holds for every N and k: any k ackers share a member with the stopped", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 }), (n, k) => {
+        fc.pre(k <= n);
+        const stopped = ackersToStop(n, k);
+        return stopped + k > n && n - stopped < k && (stopped === 0 || stopped - 1 + k <= n);
+      }),
+    );
+  });
+  it("is not needed when the old primary itself confirms", () => {
+    expect(isFenced({ ackers: 2, acks: 1, stopped: 0, primaryFenced: true })).toBe(true);
+    expect(isFenced({ ackers: 2, acks: 1, stopped: 1, primaryFenced: false })).toBe(false);
+  });
+});
+
+describe("planFailover", () => {
+  it("is possible with all ackers of N=2, k=1", () => {
+    expect(planFailover(facts(3, 1, { n2: status(2, `${P}:1-5`), n3: status(3, `${P}:1-5`) }))).toMatchObject(
+      {
+        possible: true,
+        candidate: "n2",
+      },
+    );
+  });
+  it("refuses N=2, k=1 with one replica away", () => {
+    expect(planFailover(facts(3, 1, { n3: status(3, `${P}:1-5`) }))).toMatchObject({
+      possible: false,
+      refusal: "ackers-unreachable",
+    });
+  });
+  it("tolerates one replica away with N=4, k=2", () => {
+    const up = { n2: status(2, `${P}:1-5`), n3: status(3, `${P}:1-6`), n4: status(4, `${P}:1-6`) };
+    expect(planFailover(facts(5, 2, up))).toMatchObject({ possible: true, candidate: "n3" });
+  });
+  it("does not count a quarantined node as an acker", () => {
+    const up = { n2: status(2, `${P}:1-5`), n4: status(4, `${P}:1-5`) };
+    expect(planFailover(facts(4, 1, up, { quarantined: ["n3"] }))).toMatchObject({
+      possible: true,
+      candidate: "n2",
+    });
+  });
+  it("refuses when an acker lost what the ledger saw it hold", () => {
+    const ledger: Vouch = { cluster: "shop", node: "n3", serverUuid: "x", startedUnixS: 1, held: `${P}:1-9` };
+    const plan = planFailover(
+      facts(
+        3,
+        1,
+        { n2: status(2, `${P}:1-5`), n3: status(3, `${P}:1-5`) },
+        { vouches: new Map([["n3", ledger]]) },
+      ),
+    );
+    expect(plan).toMatchObject({ possible: false, refusal: "acker-cannot-vouch" });
+  });
+});
+
+describe("the vouch ledger", () => {
+  const held = GtidSet.parse(`${P}:1-100`);
+  it("gives no word to a replica restarted with relay_log_recovery on, until it is whole again", () => {
+    const before = nextVouch("shop", "n2", status(2, `${P}:1-50`), held, undefined) as Vouch;
+    const restarted = status(2, `${P}:1-50`, `${P}:1-50`, { startedUnixS: 2_000, relayLogRecovery: true });
+    expect(canVouch(restarted, before).canVouch).toBe(false);
+    const after = nextVouch("shop", "n2", restarted, held, before) as Vouch;
+    expect(canVouch(restarted, after).canVouch).toBe(true);
+  });
+  it("does not move to a start that holds less", () => {
+    const before = nextVouch("shop", "n2", status(2, `${P}:1-50`), held, undefined) as Vouch;
+    expect(
+      nextVouch("shop", "n2", status(2, `${P}:1-49`, "", { startedUnixS: 2_000 }), held, before),
+    ).toBeNull();
+  });
+  it("leaves errant transactions out", () => {
+    const entry = nextVouch(
+      "shop",
+      "n2",
+      status(2, `${P}:1-50,cccccccc-0000-0000-0000-000000000001:1`),
+      held,
+      undefined,
+    );
+    expect(entry?.held).toBe(`${P}:1-50`);
+  });
+});

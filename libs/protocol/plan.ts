@@ -1,0 +1,91 @@
+/** Would a failover succeed now? The executor's own rules, on what the probers have seen. */
+import type { DeclaredCluster, NodeStatus, RefusalCode, Vouch } from "@baton/contracts";
+import { GtidSet } from "@baton/mysql/gtid";
+import { type Contender, choose, type NotChosen } from "./choose.ts";
+import { ackersToStop, isFenced } from "./fence.ts";
+import { canVouch, heldBy } from "./vouch.ts";
+
+export interface PlanFacts {
+  declared: DeclaredCluster;
+  primary: string;
+  quarantined: readonly string[];
+  /** Status of each node that can be reached now; a node that is missing here is not reachable. */
+  statuses: ReadonlyMap<string, NodeStatus>;
+  /** The primary's last known executed set, reachable or not. */
+  primaryExecuted: GtidSet;
+  vouches: ReadonlyMap<string, Vouch>;
+}
+
+export type Plan =
+  | { possible: true; candidate: string; notChosen: NotChosen[]; reason: string }
+  | { possible: false; refusal: RefusalCode; reason: string; notChosen: NotChosen[] };
+
+/** The declared replicas that may acknowledge: all but the primary and the quarantined. */
+export function ackersOf(
+  declared: DeclaredCluster,
+  primary: string,
+  quarantined: readonly string[],
+): string[] {
+  return Object.keys(declared.nodes).filter((n) => n !== primary && !quarantined.includes(n));
+}
+
+export function contenderOf(
+  node: string,
+  status: NodeStatus,
+  declared: DeclaredCluster,
+  quarantined: readonly string[],
+): Contender {
+  const d = declared.nodes[node];
+  return {
+    node,
+    region: d?.region ?? "",
+    promotion: d?.promotion ?? "never",
+    serverUuid: status.serverUuid,
+    version: status.version,
+    executed: GtidSet.parse(status.executed),
+    held: heldBy(status),
+    applierErrno: status.replica?.applierErrno ?? 0,
+    quarantined: quarantined.includes(node),
+  };
+}
+
+/** The plan for a failover away from `primary`, supposing that it is dead and cannot be fenced itself. */
+export function planFailover(facts: PlanFacts): Plan {
+  const { acks } = facts.declared.policy;
+  const ackers = ackersOf(facts.declared, facts.primary, facts.quarantined);
+  const reachable = ackers.filter((n) => facts.statuses.has(n));
+  const needed = ackersToStop(ackers.length, acks);
+  const mute: string[] = [];
+  for (const node of reachable) {
+    const finding = canVouch(facts.statuses.get(node) as NodeStatus, facts.vouches.get(node));
+    if (!finding.canVouch) mute.push(`${node} ${finding.reason}`);
+  }
+  const stopped = reachable.length - mute.length;
+  if (!isFenced({ ackers: ackers.length, acks, stopped, primaryFenced: false })) {
+    const away = ackers.filter((n) => !facts.statuses.has(n));
+    return reachable.length >= needed
+      ? { possible: false, refusal: "acker-cannot-vouch", reason: mute.join("; "), notChosen: [] }
+      : {
+          possible: false,
+          refusal: "ackers-unreachable",
+          reason: `${needed} of ${ackers.length} ackers must be reachable, ${reachable.length} are (missing: ${away.join(", ") || "none declared"})`,
+          notChosen: [],
+        };
+  }
+  const choice = choose({
+    contenders: reachable.map((n) =>
+      contenderOf(n, facts.statuses.get(n) as NodeStatus, facts.declared, facts.quarantined),
+    ),
+    oldPrimaryRegion: facts.declared.nodes[facts.primary]?.region ?? "",
+    primaryExecuted: facts.primaryExecuted,
+    acks,
+  });
+  if (!choice.ok)
+    return { possible: false, refusal: choice.refusal, reason: choice.reason, notChosen: choice.notChosen };
+  return {
+    possible: true,
+    candidate: choice.candidate,
+    notChosen: choice.notChosen,
+    reason: `${choice.candidate} would be promoted; ${stopped} of ${ackers.length} ackers reachable, ${needed} needed`,
+  };
+}

@@ -1,0 +1,62 @@
+import type { ClusterState, Intent } from "@baton/contracts";
+import { describe, expect, it } from "vitest";
+import { adopted, claim, commit, end, IllegalTransition, takeOver } from "./reign.ts";
+
+const intent = (more: Partial<Intent> = {}): Intent => ({
+  operation: "failover-shop-2-5",
+  cluster: "shop",
+  kind: "failover",
+  node: "n1",
+  epoch: 1,
+  stateRevision: 5,
+  lockRevision: 1,
+  diagnosis: "primary-dead",
+  reason: "",
+  decider: "d1",
+  nodes: {},
+  ...more,
+});
+const none = { receiverOn: [], writable: [] };
+const steady: ClusterState = adopted(intent({ kind: "adopt", epoch: 0 }), "uuid-1", 0);
+
+describe("reign", () => {
+  it("raises the epoch by one from claim to end, and names the new primary at the commit point", () => {
+    const claimed = claim(steady, intent(), "x1", 1, none);
+    expect(claimed).toMatchObject({ epoch: 2, phase: "fencing", primary: "n1" });
+    const promoting = commit(claimed, "n2", "uuid-2");
+    expect(promoting).toMatchObject({ epoch: 2, phase: "promoting", primary: "n2" });
+    expect(end(promoting, "completed", null, 2)).toMatchObject({
+      epoch: 2,
+      phase: "steady",
+      operation: null,
+    });
+  });
+  it("gives the epoch back when rolled back", () => {
+    const back = end(claim(steady, intent(), "x1", 1, none), "rolled-back", "ackers-unreachable", 2);
+    expect(back).toMatchObject({
+      epoch: 1,
+      phase: "steady",
+      primary: "n1",
+      last: { outcome: "rolled-back" },
+    });
+  });
+  it("lets a failover take over from mending, and nothing else", () => {
+    const mending = claim(steady, intent({ kind: "rejoin", node: "n3" }), "x1", 1, none);
+    expect(claim(mending, intent(), "x2", 2, none)).toMatchObject({ phase: "fencing", epoch: 2 });
+    expect(() => claim(mending, intent({ kind: "rejoin" }), "x2", 2, none)).toThrow(IllegalTransition);
+  });
+  it("knows no way back after the commit point and no completion before it", () => {
+    const claimed = claim(steady, intent(), "x1", 1, none);
+    expect(() => end(claimed, "completed", null, 2)).toThrow(IllegalTransition);
+    expect(() => end(commit(claimed, "n2", "u"), "rolled-back", "internal", 2)).toThrow(IllegalTransition);
+    expect(() => commit(steady, "n2", "u")).toThrow(IllegalTransition);
+    expect(() => claim(claimed, intent({ epoch: 2 }), "x2", 3, none)).toThrow(IllegalTransition);
+    expect(() => claim(steady, intent({ epoch: 7 }), "x2", 3, none)).toThrow(IllegalTransition);
+  });
+  it("counts takeovers", () => {
+    expect(takeOver(claim(steady, intent(), "x1", 1, none), "x2").operation).toMatchObject({
+      executor: "x2",
+      takeovers: 1,
+    });
+  });
+});

@@ -1,0 +1,115 @@
+/**
+ * The legal changes of `baton_state`. Each function takes the state as read and gives the one to write by
+ * compare-and-set, or says why that change is not legal. `fencing` and `mending` may be undone; after
+ * `promoting` there is only forward.
+ */
+import type {
+  Before,
+  ClusterState,
+  EndedOperation,
+  Intent,
+  OperationOutcome,
+  RefusalCode,
+  RunningOperation,
+} from "@baton/contracts";
+
+export class IllegalTransition extends Error {
+  constructor(state: ClusterState, wanted: string) {
+    super(
+      `${wanted} is not legal from ${state.phase}@${state.epoch} (operation ${state.operation?.id ?? "none"})`,
+    );
+    this.name = "IllegalTransition";
+  }
+}
+
+function running(intent: Intent, executor: string, nowUnixMs: number, before: Before): RunningOperation {
+  return {
+    id: intent.operation,
+    kind: intent.kind,
+    node: intent.node,
+    executor,
+    takeovers: 0,
+    startedUnixMs: nowUnixMs,
+    candidate: null,
+    before,
+  };
+}
+
+/** `steady@e` (or `mending@e`) → `fencing@e+1`, or `steady@e` → `mending@e`. */
+export function claim(
+  state: ClusterState,
+  intent: Intent,
+  executor: string,
+  nowUnixMs: number,
+  before: Before,
+): ClusterState {
+  const operation = running(intent, executor, nowUnixMs, before);
+  if (state.epoch !== intent.epoch)
+    throw new IllegalTransition(state, `${intent.kind} from epoch ${intent.epoch}`);
+  if (intent.kind === "failover" && (state.phase === "steady" || state.phase === "mending")) {
+    return { ...state, epoch: state.epoch + 1, phase: "fencing", operation };
+  }
+  if (intent.kind === "rejoin" && state.phase === "steady") return { ...state, phase: "mending", operation };
+  throw new IllegalTransition(state, intent.kind);
+}
+
+/** The first reign of a cluster that had none. */
+export function adopted(intent: Intent, primaryUuid: string, nowUnixMs: number): ClusterState {
+  return {
+    cluster: intent.cluster,
+    epoch: 1,
+    primary: intent.node,
+    primaryUuid,
+    phase: "steady",
+    operation: null,
+    last: { id: intent.operation, kind: "adopt", outcome: "completed", code: null, endedUnixMs: nowUnixMs },
+    quarantined: [],
+  };
+}
+
+/** Another executor goes on with the same operation. */
+export function takeOver(state: ClusterState, executor: string): ClusterState {
+  if (state.operation === null) throw new IllegalTransition(state, "take-over");
+  return { ...state, operation: { ...state.operation, executor, takeovers: state.operation.takeovers + 1 } };
+}
+
+/** `fencing@e+1` → `promoting@e+1`: the point of no return. */
+export function commit(state: ClusterState, candidate: string, candidateUuid: string): ClusterState {
+  if (state.phase !== "fencing" || state.operation === null) throw new IllegalTransition(state, "commit");
+  return {
+    ...state,
+    phase: "promoting",
+    primary: candidate,
+    primaryUuid: candidateUuid,
+    operation: { ...state.operation, candidate },
+  };
+}
+
+/** The end of an operation. Before the commit point a failover's epoch is given back. */
+export function end(
+  state: ClusterState,
+  outcome: OperationOutcome,
+  code: RefusalCode | null,
+  nowUnixMs: number,
+  quarantined: readonly string[] = state.quarantined,
+): ClusterState {
+  if (state.operation === null) throw new IllegalTransition(state, "end");
+  if (state.phase === "promoting" && outcome === "rolled-back")
+    throw new IllegalTransition(state, "roll back");
+  if (state.phase === "fencing" && outcome === "completed") throw new IllegalTransition(state, "complete");
+  const last: EndedOperation = {
+    id: state.operation.id,
+    kind: state.operation.kind,
+    outcome,
+    code,
+    endedUnixMs: nowUnixMs,
+  };
+  return {
+    ...state,
+    epoch: state.phase === "fencing" ? state.epoch - 1 : state.epoch,
+    phase: "steady",
+    operation: null,
+    last,
+    quarantined: [...quarantined].sort(),
+  };
+}
