@@ -90,7 +90,7 @@ function reachable(document: Json, schemas: JsonObject): JsonObject {
     }
   };
   walk(document);
-  return Object.fromEntries(Object.entries(schemas).filter(([name]) => found.has(name)));
+  return Object.fromEntries([...found].sort().map((name) => [name, schemas[name] as Json]));
 }
 
 export function asyncApiDocument(version: string): JsonObject {
