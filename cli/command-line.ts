@@ -1,0 +1,266 @@
+/**
+ * Every command with its options and its help. This file is what `baton --help` says; the commands
+ * themselves are loaded when they are called.
+ */
+import { Argument, Command, type CommanderError, InvalidArgumentError, Option } from "commander";
+import { batonVersion } from "./version.ts";
+
+const EXIT_CODES = `
+Exit codes:
+  0    done, or: nothing is wrong
+  1    it failed, or: something is wrong; one line on stderr says what, where and what to do
+  2    wrong usage or configuration; nothing was started
+  130  interrupted (Ctrl-C), where that is not the usual end; nothing is left behind`;
+
+const ENVIRONMENT = `
+Environment:
+  BATON_CONFIG       configuration file, when -c is not given (default: baton.yaml, if there is one)
+  BATON_NATS_URL     where NATS is, before the configuration's nats.url
+  BATON__A__B        any setting of the configuration: BATON__PROBER__CALMMS=500 is prober.calmMs: 500
+  BATON_NATS_SERVER  nats-server to run (default: from PATH, then .toolchain/mysql/bin)
+  BATON_MYSQLD       mysqld for lab, demo, bench and test (default: the same way)
+  BATON_DEBUG        not empty: errors print their stack
+  NO_COLOR           not empty: no colours
+  FORCE_COLOR        not empty: colours even when the output is not a terminal`;
+
+const examples = (...lines: string[]) => `\nExamples:\n${lines.map((line) => `  ${line}`).join("\n")}`;
+
+const wholeNumber = (least: number, most: number) => (text: string) => {
+  const n = Number(text);
+  if (!/^\d+$/.test(text) || n < least || n > most) {
+    throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+  }
+  return n;
+};
+
+const config = () => new Option("-c, --config <file>", "configuration file").env("BATON_CONFIG");
+const nats = () => new Option("--nats <url>", "NATS server, instead of the configuration's");
+const json = (what: string) => new Option("--json", what);
+
+export function commandLine(): Command {
+  const baton = new Command("baton")
+    .description("Automatic failover for plain MySQL replication, over NATS.")
+    .configureOutput({ outputError: () => undefined })
+    .configureHelp({ helpWidth: 100, showGlobalOptions: false })
+    .helpCommand("help [command]", "what a command does, with its options and examples")
+    .helpOption("-h, --help", "this help")
+    .version(batonVersion(), "--version", "print the version");
+
+  baton
+    .command("up")
+    .description("Run NATS (unless the configuration gives a URL) and all services on this machine.")
+    .addOption(config())
+    .addOption(json("log lines as JSON, even on a terminal"))
+    .addHelpText(
+      "after",
+      `
+Everything is checked before anything is started: the configuration, the ports, the folders. A service
+that dies is started again, at first at once, then after longer and longer waits. Ctrl-C or SIGTERM ends
+the services, then NATS. When all is ready one line for each cluster says who is primary, who follows it,
+and whether a failover would succeed now.
+${examples("baton up -c baton.yaml", "baton up -c baton.yaml --json | jq .msg")}`,
+    )
+    .action(async (o) => (await import("./commands/up.ts")).up(o));
+
+  baton
+    .command("apply")
+    .description("Put the configuration's clusters into NATS, from where the running services take them.")
+    .addOption(config())
+    .addOption(nats())
+    .option("--prune", "also take out clusters that the configuration does not name")
+    .addOption(json("print what changed as JSON"))
+    .addHelpText("after", examples("baton apply -c baton.yaml"))
+    .action(async (o) => (await import("./commands/apply.ts")).apply(o));
+
+  baton
+    .command("status")
+    .description(
+      "Every cluster: nodes, roles, lag, diagnosis, epoch, and whether a failover would succeed now.",
+    )
+    .argument("[cluster]", "only this one")
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print the decider's answer as JSON"))
+    .option("-w, --watch", "again every second, until Ctrl-C")
+    .addHelpText(
+      "after",
+      `
+NATS is looked for at --nats, else where -c says, else at BATON_NATS_URL, else where baton.yaml says, else at
+nats://127.0.0.1:4222. The exit code is 0 whatever the diagnosis: the answer is on stdout.
+${examples("baton status", "baton status shop --watch", "baton status --json | jq '.clusters[].failover'")}`,
+    )
+    .action(async (cluster, o) => (await import("./commands/status.ts")).status(cluster, o));
+
+  baton
+    .command("history")
+    .description("What was done: the list of operations, or one operation's timeline with its evidence.")
+    .argument("[operation]", "its id from the list; `last` is the newest")
+    .option("--cluster <name>", "only this cluster's")
+    .option("--limit <n>", "at most so many operations", wholeNumber(1, 1000), 20)
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print the auditor's answer as JSON"))
+    .addHelpText(
+      "after",
+      examples("baton history", "baton history last", "baton history --cluster shop --limit 100 --json"),
+    )
+    .action(async (operation, o) => (await import("./commands/history.ts")).history(operation, o));
+
+  baton
+    .command("check")
+    .description("Preflight: every setting that a safe failover needs, on every node, with what mends it.")
+    .addOption(config())
+    .addOption(json("print the findings as JSON"))
+    .addHelpText(
+      "after",
+      `
+Asks every node of the configuration at once, and NATS where a URL is given. Changes nothing. The exit code
+is 1 when a failover would not be safe; advice alone leaves it 0.
+${examples("baton check -c baton.yaml")}`,
+    )
+    .action(async (o) => (await import("./commands/check.ts")).check(o));
+
+  baton
+    .command("demo")
+    .description("Watch a takeover: a real cluster of its own, a real kill, nothing left behind.")
+    .addOption(
+      new Option("--fault <fault>", "kill: kill -9 of the primary; hang: SIGSTOP")
+        .choices(["kill", "hang"])
+        .default("kill"),
+    )
+    .option("--rounds <n>", "so many takeovers, one after another", wholeNumber(1, 1000), 1)
+    .option("--nodes <n>", "nodes of the cluster", wholeNumber(3, 9), 3)
+    .addOption(json("one object a round, nothing else on stdout"))
+    .addHelpText(
+      "after",
+      `
+The JSON of a round: fault, downtime_ms (fault to the first write that the new primary acknowledged),
+detect_ms (fault to the diagnosis), decide_ms (diagnosis to the intent), execute_ms (intent to the open
+primary), acknowledged (writes), lost (acknowledged writes that the final primary has not), split (writes
+acknowledged by two servers), epoch, rejoined_ms (the old primary's restart to its following the new one).
+All times are from one monotonic clock. The exit code is 1 when a write was lost or split, or the cluster
+did not recover.
+${examples("baton demo", "baton demo --fault hang", "baton demo --rounds 10 --json")}`,
+    )
+    .action(async (o) => (await import("./commands/demo.ts")).demo(o));
+
+  lab(baton);
+
+  const bench = baton.command("bench").description("Measure this machine's Baton against its limits.");
+  bench.helpCommand(false);
+  bench
+    .command("failover")
+    .description("Downtime after kill -9 and SIGSTOP beside a bare script's, and what watching costs.")
+    .option("--rounds <n>", "so many rounds of each", wholeNumber(1, 100), 10)
+    .addOption(json("print the figures as JSON"))
+    .addHelpText("after", examples("baton bench failover", "baton bench failover --rounds 3 --json"))
+    .action(async (o) => (await import("./commands/bench.ts")).benchFailover(o));
+
+  baton
+    .command("test")
+    .description("Type check, lint, unit, property and integration tests on real servers.")
+    .argument("[filter...]", "only test files whose path contains one of these; then no type check or lint")
+    .option("--unit", "only what needs no servers")
+    .addHelpText(
+      "after",
+      `
+The last line is \`N passed, N failed\`. A type check or lint that fails counts as one failed.
+${examples("baton test", "baton test gtid", "baton test test/failover")}`,
+    )
+    .action(async (filters, o) => (await import("./commands/test.ts")).test(filters, o));
+
+  baton
+    .command("version")
+    .description("Print the versions of Baton and of Node.")
+    .action(() => console.log(`baton ${batonVersion()} (node ${process.version})`));
+
+  baton.addHelpText("after", () => `${EXIT_CODES}\n${ENVIRONMENT}`);
+  baton.addHelpText(
+    "after",
+    `${examples(
+      "baton demo                     see a takeover on this machine",
+      "baton check -c baton.yaml      is my cluster fit for it?",
+      "baton up -c baton.yaml         watch over it",
+      "baton status                   how is it?",
+      "baton history last             what happened?",
+    )}`,
+  );
+  strict(baton);
+  return baton;
+}
+
+function lab(baton: Command): void {
+  const lab = baton
+    .command("lab")
+    .description("A real MySQL cluster with NATS on this machine, to try things on.");
+  lab.helpCommand(false);
+  const load = () => import("./commands/lab.ts");
+  const name = () => new Option("--name <name>", "the lab's name, when there are several").default("lab");
+
+  lab
+    .command("up")
+    .description("Start one, in the background, and print where its servers are.")
+    .addOption(name())
+    .option("--nodes <n>", "MySQL nodes", wholeNumber(1, 9), 3)
+    .addOption(
+      new Option("--nats <n>", "NATS servers").choices(["0", "1", "3"]).default("1").argParser(Number),
+    )
+    .option("--acks <n>", "acknowledgements that a write waits for", wholeNumber(0, 8), 1)
+    .addOption(json("print it as JSON"))
+    .addHelpText("after", examples("baton lab up", "baton lab up --name big --nodes 5 --nats 3 --acks 2"))
+    .action(async (o) => (await load()).up(o));
+  lab
+    .command("down")
+    .description("End it: its processes and its directory.")
+    .addOption(name())
+    .action(async (o) => (await load()).down(o));
+  for (const [verb, what] of [
+    ["kill", "kill -9 a node"],
+    ["hang", "SIGSTOP a node"],
+    ["resume", "SIGCONT a node that hangs"],
+    ["start", "start a node that was killed"],
+  ] as const) {
+    lab
+      .command(verb)
+      .description(`${what[0]!.toUpperCase()}${what.slice(1)}.`)
+      .addArgument(new Argument("<node>", "its name, e.g. n1; primary is whichever node it is now"))
+      .addOption(name())
+      .addHelpText("after", examples(`baton lab ${verb} n1`))
+      .action(async (node, o) => (await load()).command(verb, node, o));
+  }
+  lab
+    .command("status")
+    .description("The labs that run, with their servers.")
+    .addOption(name())
+    .addOption(json("print it as JSON"))
+    .action(async (o) => (await load()).status(o));
+}
+
+/** A usage error, with the command that it was found in. */
+export class UsageError extends Error {
+  readonly command: string;
+  override readonly cause: CommanderError;
+  constructor(command: string, cause: CommanderError) {
+    super(cause.message);
+    this.command = command;
+    this.cause = cause;
+  }
+}
+
+/** The same rules for every command: unknown options and surplus arguments are errors, with the nearest name. */
+function strict(command: Command): void {
+  command.copyInheritedSettings(command.parent ?? command);
+  command.allowExcessArguments(false).showSuggestionAfterError(true);
+  command.exitOverride((error) => {
+    throw new UsageError(pathOf(command), error);
+  });
+  command.helpOption("-h, --help", "this help");
+  if (command.parent) {
+    command.addHelpText("after", () => (command.commands.length > 0 ? "" : EXIT_CODES));
+  }
+  for (const child of command.commands) strict(child);
+}
+
+function pathOf(command: Command): string {
+  return command.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name();
+}

@@ -1,0 +1,30 @@
+#!/bin/sh
+# guard.sh PROGRAM [ARGS]: runs a program that must not outlive its parent, however the parent ends.
+# The parent holds this shell's standard input open. When it closes (the parent is gone, kill -9 included)
+# or SIGTERM comes, the program gets SIGTERM, and SIGKILL if it is still there 5 s later.
+trap '' INT HUP
+exec 3<&0
+"$@" </dev/null 3<&- &
+program=$!
+(
+  # Its own descriptors only: a reader of the program's output must see it end with the program.
+  exec >/dev/null 2>&1
+  read -r line <&3
+  kill -TERM "$program" && kill -CONT "$program"
+  tries=0
+  while kill -0 "$program" && [ "$tries" -lt 50 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+  done
+  kill -KILL "$program"
+) &
+watch=$!
+exec 3<&-
+trap 'kill -TERM "$program" 2>/dev/null; kill -CONT "$program" 2>/dev/null' TERM
+while :; do
+  wait "$program"
+  code=$?
+  kill -0 "$program" 2>/dev/null || break
+done
+kill -KILL "$watch" 2>/dev/null
+exit "$code"

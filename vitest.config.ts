@@ -1,0 +1,45 @@
+/**
+ * Two kinds of test files. Those that start servers (mysqld, nats-server, whole systems) come last, two at a time:
+ * more of them on two cores only make each other slow. All the others are quick and come first.
+ */
+import { globSync, readFileSync } from "node:fs";
+import { defineConfig } from "vitest/config";
+
+const files = globSync("{libs,services,cli,lab,test}/**/*.test.ts", {
+  cwd: import.meta.dirname,
+  exclude: ["**/node_modules/**"],
+}).sort();
+
+/** A file is known as one that starts servers by what it uses to start them. */
+const starts = /startLab|labUp|startSystem|startEmbeddedNats|nats-server|mysqld|@baton\/lab|startNats/;
+const withServers = files.filter(
+  (file) => file.startsWith("test/") || starts.test(readFileSync(`${import.meta.dirname}/${file}`, "utf8")),
+);
+const quick = files.filter((file) => !withServers.includes(file));
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "quick",
+          include: quick.length > 0 ? quick : ["none"],
+          testTimeout: 20_000,
+          hookTimeout: 20_000,
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          name: "servers",
+          include: withServers.length > 0 ? withServers : ["none"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+  },
+});
