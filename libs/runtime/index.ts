@@ -1,0 +1,1 @@
+export { accessTo, loadConfig } from "./config.ts";
