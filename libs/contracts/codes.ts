@@ -196,6 +196,11 @@ export const REFUSALS = {
     meaning: "The node holds transactions that the primary's history has not.",
     action: "It is quarantined. Rebuild it from the primary.",
   },
+  "cannot-follow": {
+    severity: "warning",
+    meaning: "The node could not be made to receive from the primary; the record names the server's error.",
+    action: "Baton tries again by itself. When the primary has purged what it lacks, rebuild the node.",
+  },
   "deadline-exceeded": {
     severity: "critical",
     meaning: "A step did not end before its deadline.",

@@ -1,0 +1,217 @@
+/**
+ * The decider's core: one input in, the next picture and what is to be done out. Pure: every decider that sees the
+ * same inputs orders the same operation, by the same name.
+ */
+import type { Diagnosis, DiagnosisCode, OperationKind, Vouch } from "@baton/contracts";
+import { DIAGNOSES } from "@baton/contracts";
+import { nextVouch } from "@baton/protocol";
+import { DEATHS, diagnose, primaryExecuted, type Verdict } from "./diagnose.ts";
+import { fold, forgetGone, type Input, type Picture } from "./picture.ts";
+import { placeReplica } from "./placement.ts";
+import { findingOf, reachable, replicaVotes, type VoteSettings } from "./votes.ts";
+
+export interface Settings extends VoteSettings {
+  decider: string;
+  /** After a rolled-back or blocked operation, before the next try. */
+  retryMs: number;
+}
+
+export interface Order {
+  kind: OperationKind;
+  node: string;
+  epoch: number;
+  stateRevision: number;
+  diagnosis: DiagnosisCode;
+  reason: string;
+}
+
+export type Effect =
+  | { type: "look-now"; reason: string }
+  | { type: "diagnosed"; diagnosis: Diagnosis }
+  | { type: "order"; order: Order }
+  | { type: "vouch"; vouch: Vouch };
+
+/** Between two requests to look now while the evidence is incomplete: an answer takes about 2 ms. */
+const LOOK_AGAIN_MS = 15;
+/** After so long the probers' own pace is as good as asking. */
+const LOOK_HARD_FOR_MS = 500;
+/** A node must be out of place for so long: reads that are under way during a change of reign settle in this time. */
+const ASTRAY_MS = 1_000;
+const VOUCH_EVERY_MS = 2_000;
+/** An order whose operation has not shown itself is given again: the same order, so that it can run once only. */
+const REORDER_MS = 10_000;
+
+export function decide(
+  before: Picture,
+  input: Input,
+  now: number,
+  s: Settings,
+): { picture: Picture; effects: Effect[] } {
+  const effects: Effect[] = [];
+  let picture = fold(before, input, now);
+  if (input.type === "tick") picture = forgetGone(picture, now);
+  if (picture.declared === null || !picture.stateKnown) return { picture, effects };
+
+  picture = suspect(picture, now, s);
+  const verdict = diagnose(picture, now, s);
+  picture = noteBaseline(picture, verdict);
+  picture = noteAstray(picture, now, s);
+
+  if (verdict === null || verdict.code === "primary-unreachable-replicas-fine") {
+    const look = lookAgain(picture, now);
+    if (look !== null) {
+      picture = { ...picture, lookedMs: now };
+      effects.push(look);
+    }
+  }
+  if (verdict !== null && differs(picture.diagnosis, verdict, picture)) {
+    const diagnosis = announce(picture, verdict, now, s);
+    picture = { ...picture, diagnosis };
+    effects.push({ type: "diagnosed", diagnosis });
+  }
+  const order = orderFor(picture, verdict, now, s);
+  if (order !== null) {
+    picture = { ...picture, ordered: { stateRevision: order.stateRevision, atMs: now } };
+    effects.push({ type: "order", order });
+  }
+  if (input.type === "sample" && input.sample.status !== null) {
+    const vouch = vouchFor(picture, input.sample.node, now, s);
+    if (vouch !== null) {
+      picture = { ...picture, vouchedMs: new Map(picture.vouchedMs).set(vouch.node, now) };
+      effects.push({ type: "vouch", vouch });
+    }
+  }
+  return { picture, effects };
+}
+
+/** Opens the suspicion with the first word against the primary, closes it when none is left. */
+function suspect(picture: Picture, now: number, s: Settings): Picture {
+  const primary = picture.state?.value.primary;
+  if (primary === undefined)
+    return picture.suspectSinceMs === null ? picture : { ...picture, suspectSinceMs: null };
+  const against = [...(picture.seen.get(primary)?.values() ?? [])].filter(
+    (seen) => now - seen.atMs <= s.freshMs && findingOf(seen.sample) !== "alive",
+  );
+  const lost = replicaVotes({ ...picture, suspectSinceMs: null }, primary, now, s).some(
+    (v) => v.finds === "lost" || v.finds === "silent",
+  );
+  if (against.length === 0 && !lost)
+    return picture.suspectSinceMs === null ? picture : { ...picture, suspectSinceMs: null };
+  return picture.suspectSinceMs === null ? { ...picture, suspectSinceMs: now } : picture;
+}
+
+function lookAgain(picture: Picture, now: number): Effect | null {
+  if (picture.suspectSinceMs === null || now - picture.suspectSinceMs > LOOK_HARD_FOR_MS) return null;
+  if (now - picture.lookedMs < LOOK_AGAIN_MS) return null;
+  return { type: "look-now", reason: `${picture.state?.value.primary ?? "the primary"} is suspect` };
+}
+
+function noteBaseline(picture: Picture, verdict: Verdict | null): Picture {
+  if (verdict === null || picture.state === null) return picture;
+  const { epoch, primary, phase } = picture.state.value;
+  const known = picture.statuses.get(primary);
+  const well =
+    phase === "steady" &&
+    picture.suspectSinceMs === null &&
+    known !== undefined &&
+    known.atMs > picture.state.sinceMs &&
+    !known.status.readOnly &&
+    verdict.probers.some((v) => v.finds === "alive" && v.outcome === "ok") &&
+    verdict.replicas.some((v) => v.finds === "hears");
+  return well ? { ...picture, baseline: `${epoch}:${primary}` } : picture;
+}
+
+/** Keeps, for each node out of its place, since when it has been so. */
+function noteAstray(picture: Picture, now: number, s: Settings): Picture {
+  if (picture.state === null || picture.state.value.phase !== "steady") {
+    return picture.astraySince.size === 0 ? picture : { ...picture, astraySince: new Map() };
+  }
+  const { primary } = picture.state.value;
+  const executed = primaryExecuted(picture, primary);
+  const astray = new Map<string, number>();
+  for (const [node, known] of picture.statuses) {
+    if (node === primary || picture.declared?.nodes[node] === undefined) continue;
+    if (
+      known.atMs <= picture.state.sinceMs ||
+      reachable(picture, node, Number.NEGATIVE_INFINITY, now, s) !== true
+    )
+      continue;
+    if (placeReplica(picture, node, known.status, executed).astray === null) continue;
+    astray.set(node, picture.astraySince.get(node) ?? now);
+  }
+  return { ...picture, astraySince: astray };
+}
+
+function differs(last: Diagnosis | null, verdict: Verdict, picture: Picture): boolean {
+  return (
+    last === null ||
+    last.code !== verdict.code ||
+    last.node !== verdict.node ||
+    last.refusal !== verdict.refusal ||
+    last.epoch !== (picture.state?.value.epoch ?? 0)
+  );
+}
+
+function announce(picture: Picture, verdict: Verdict, now: number, s: Settings): Diagnosis {
+  return {
+    ...verdict,
+    cluster: picture.cluster,
+    previous: picture.diagnosis?.code ?? null,
+    severity: DIAGNOSES[verdict.code].severity,
+    epoch: picture.state?.value.epoch ?? 0,
+    decider: s.decider,
+    suspectedForMs: picture.suspectSinceMs === null ? 0 : now - picture.suspectSinceMs,
+  };
+}
+
+function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Settings): Order | null {
+  if (verdict === null) return null;
+  const revision = picture.state?.revision ?? 0;
+  if (picture.ordered?.stateRevision === revision && now - picture.ordered.atMs < REORDER_MS) return null;
+  const order = (kind: OperationKind, node: string, reason: string): Order => ({
+    kind,
+    node,
+    epoch: picture.state?.value.epoch ?? 0,
+    stateRevision: revision,
+    diagnosis: verdict.code,
+    reason,
+  });
+  if (picture.state === null) {
+    return verdict.code === "warming-up" && verdict.node !== null
+      ? order("adopt", verdict.node, verdict.summary)
+      : null;
+  }
+  const { value: state, sinceMs } = picture.state;
+  const failedLast = state.last !== null && state.last.outcome !== "completed";
+  const mayTry = (kind: OperationKind) =>
+    !failedLast || state.last?.kind !== kind || now - sinceMs >= s.retryMs;
+  if (DEATHS.has(verdict.code))
+    return mayTry("failover") ? order("failover", state.primary, verdict.summary) : null;
+  if (state.phase !== "steady" || picture.declared?.policy.rejoin !== true || !mayTry("rejoin")) return null;
+  if (
+    !verdict.probers.some((v) => v.finds === "alive" && v.outcome === "ok") ||
+    picture.suspectSinceMs !== null
+  )
+    return null;
+  for (const [node, since] of picture.astraySince) {
+    const known = picture.statuses.get(node);
+    if (known === undefined || now - since < ASTRAY_MS) continue;
+    const { astray } = placeReplica(picture, node, known.status, primaryExecuted(picture, state.primary));
+    if (astray !== null) return order("rejoin", node, `${node} is not where it belongs: ${astray}.`);
+  }
+  return null;
+}
+
+function vouchFor(picture: Picture, node: string, now: number, s: Settings): Vouch | null {
+  if (picture.state === null || picture.state.value.phase !== "steady" || picture.suspectSinceMs !== null)
+    return null;
+  const { primary } = picture.state.value;
+  const vote = replicaVotes(picture, primary, now, s).find((v) => v.node === node);
+  const known = picture.statuses.get(node);
+  if (vote?.finds !== "hears" || known === undefined) return null;
+  const due = now - (picture.vouchedMs.get(node) ?? Number.NEGATIVE_INFINITY) >= VOUCH_EVERY_MS;
+  const entry = picture.vouches.get(node);
+  const restarted = entry !== undefined && Math.abs(entry.startedUnixS - known.status.startedUnixS) > 2;
+  if (!due && !restarted) return null;
+  return nextVouch(picture.cluster, node, known.status, primaryExecuted(picture, primary), entry);
+}

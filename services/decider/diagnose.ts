@@ -1,0 +1,263 @@
+/** From witnesses to one named diagnosis. Pure; null means that the evidence does not suffice yet. */
+import type {
+  Diagnosis,
+  DiagnosisCode,
+  NodeStatus,
+  ProberVote,
+  RefusalCode,
+  ReplicaVote,
+} from "@baton/contracts";
+import { GtidSet } from "@baton/mysql/gtid";
+import { type Plan, planFailover } from "@baton/protocol";
+import { findPrimary } from "./adopt.ts";
+import type { Picture } from "./picture.ts";
+import { placeReplica } from "./placement.ts";
+import {
+  majorityFindsDead,
+  proberVotes,
+  reachable,
+  replicaVotes,
+  tally,
+  type VoteSettings,
+} from "./votes.ts";
+
+export type Verdict = Pick<Diagnosis, "code" | "node" | "summary" | "probers" | "replicas" | "refusal">;
+
+/** A decider that starts in the middle of a failure concludes nothing before it has watched for so long. */
+export const WARM_UP_MS = 5_000;
+
+/** Codes that call for a failover. */
+export const DEATHS: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
+  "primary-dead",
+  "primary-dead-with-some-replicas",
+]);
+
+/** Which problem names the whole cluster when there are several. */
+const GRAVITY: readonly DiagnosisCode[] = [
+  "replica-writable",
+  "semi-sync-too-few-ackers",
+  "errant-gtid",
+  "replica-wrong-source",
+  "replication-error",
+  "replication-stopped",
+  "credentials-failing",
+  "replica-dead",
+  "prober-blind",
+];
+
+export function primaryExecuted(picture: Picture, primary: string): GtidSet {
+  return GtidSet.parse(picture.statuses.get(primary)?.status.executed ?? "");
+}
+
+/** The statuses of nodes that some prober reaches now. */
+export function reachedStatuses(picture: Picture, now: number, s: VoteSettings): Map<string, NodeStatus> {
+  const out = new Map<string, NodeStatus>();
+  for (const [node, known] of picture.statuses) {
+    // While the primary is suspect, only what was reached since then counts.
+    const sinceMs = picture.suspectSinceMs ?? Number.NEGATIVE_INFINITY;
+    if (reachable(picture, node, sinceMs, now, s) === true) out.set(node, known.status);
+  }
+  return out;
+}
+
+/** Would a failover succeed now? */
+export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | null {
+  if (picture.declared === null || picture.state === null) return null;
+  const { primary, quarantined } = picture.state.value;
+  return planFailover({
+    declared: picture.declared,
+    primary,
+    quarantined,
+    statuses: reachedStatuses(picture, now, s),
+    primaryExecuted: primaryExecuted(picture, primary),
+    vouches: picture.vouches,
+  });
+}
+
+function hasBaseline(picture: Picture, replicas: readonly ReplicaVote[], now: number): boolean {
+  const state = picture.state?.value;
+  if (state === undefined) return false;
+  if (picture.baseline === `${state.epoch}:${state.primary}`) return true;
+  // A decider that was restarted in the middle: that replicas followed this very server and lost it is a
+  // baseline that they remember for us.
+  if (now - picture.startedMs < WARM_UP_MS) return false;
+  return replicas.some((vote) => {
+    const r = picture.statuses.get(vote.node)?.status.replica;
+    return (vote.finds === "lost" || vote.finds === "silent") && r?.sourceUuid === state.primaryUuid;
+  });
+}
+
+export function diagnose(picture: Picture, now: number, s: VoteSettings): Verdict | null {
+  if (picture.declared === null || !picture.stateKnown) return null;
+  const base = { node: null, probers: [] as ProberVote[], replicas: [] as ReplicaVote[], refusal: null };
+  if (picture.state === null) {
+    const found = findPrimary(picture, now, s);
+    if ("primary" in found)
+      return {
+        ...base,
+        code: "warming-up",
+        node: found.primary,
+        summary: `${found.primary} is to be adopted as primary.`,
+      };
+    if (now - picture.startedMs < WARM_UP_MS)
+      return { ...base, code: "warming-up", summary: "Looking at the nodes for the first time." };
+    return { ...base, code: "no-primary", summary: `No primary: ${found.why}.` };
+  }
+  const { value: state } = picture.state;
+  if (state.phase === "fencing" || state.phase === "promoting") return null;
+  const primary = state.primary;
+  const probers = proberVotes(picture, primary, now, s);
+  const count = tally(probers);
+  if (probers.length === 0) return null;
+  const replicas = replicaVotes(picture, primary, now, s);
+  const evidence = { node: primary, probers, replicas, refusal: null as RefusalCode | null };
+  if (count.voters === 0) {
+    return {
+      ...evidence,
+      code: "primary-and-all-replicas-unreachable",
+      summary: `No prober reaches any node (${count.blind} of ${count.blind} find everything dead).`,
+    };
+  }
+  if (majorityFindsDead(count)) return diagnoseDeath(picture, evidence, now, s);
+  if (count.alive * 2 > count.voters) return diagnoseLife(picture, evidence, now, s);
+  return null;
+}
+
+type Evidence = Pick<Verdict, "node" | "probers" | "replicas" | "refusal">;
+
+function diagnoseDeath(picture: Picture, evidence: Evidence, now: number, s: VoteSettings): Verdict | null {
+  const { probers, replicas } = evidence;
+  const primary = evidence.node as string;
+  const found = describeProbers(primary, probers);
+  if (!hasBaseline(picture, replicas, now)) {
+    return {
+      ...evidence,
+      code: "warming-up",
+      summary: `${found} No healthy baseline has been seen, so nothing is done.`,
+    };
+  }
+  if (replicas.some((r) => r.finds === "unknown")) return null;
+  const hearing = replicas.filter((r) => r.finds === "hears");
+  if (hearing.length > 0) {
+    return {
+      ...evidence,
+      code: "primary-unreachable-replicas-fine",
+      summary: `${found} But ${hearing.map((r) => r.node).join(", ")} still hear it: it is alive.`,
+    };
+  }
+  const away = replicas.filter((r) => r.finds === "unreachable");
+  if (away.length === replicas.length) {
+    return {
+      ...evidence,
+      code: "primary-and-all-replicas-unreachable",
+      summary: `${found} No replica is reachable either.`,
+    };
+  }
+  const said = describeReplicas(replicas);
+  const plan = planNow(picture, now, s);
+  if (plan !== null && !plan.possible) {
+    return {
+      ...evidence,
+      code: "failover-not-possible",
+      refusal: plan.refusal,
+      summary: `${found} ${said} A failover would not be safe: ${plan.reason}.`,
+    };
+  }
+  return {
+    ...evidence,
+    code: away.length > 0 ? "primary-dead-with-some-replicas" : "primary-dead",
+    summary: `${found} ${said}`,
+  };
+}
+
+function describeProbers(primary: string, votes: readonly ProberVote[]): string {
+  const sighted = votes.filter((v) => v.finds !== "blind");
+  const dead = sighted.filter((v) => v.finds === "dead");
+  const how = [...new Set(dead.map((v) => v.outcome))].join(", ");
+  const regions = new Set(sighted.map((v) => v.region)).size;
+  const silent = Math.round(Math.max(0, ...dead.map((v) => v.silentMs)));
+  return `${dead.length} of ${sighted.length} probers in ${regions} region${regions === 1 ? "" : "s"} find ${primary} dead (${how}, silent for ${silent} ms).`;
+}
+
+function describeReplicas(votes: readonly ReplicaVote[]): string {
+  const words = votes.map((v) => {
+    if (v.finds === "silent") return `${v.node} has heard nothing for ${Math.round(v.heardAgeMs ?? 0)} ms`;
+    if (v.finds === "lost") return `${v.node} lost its connection to it`;
+    if (v.finds === "unreachable") return `${v.node} is unreachable`;
+    if (v.finds === "stopped") return `${v.node} has its receiver stopped and is no witness`;
+    return `${v.node} follows another server`;
+  });
+  return `${words.join(", ")}.`;
+}
+
+function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: VoteSettings): Verdict {
+  const primary = evidence.node as string;
+  const state = picture.state as NonNullable<Picture["state"]>;
+  const alive = evidence.probers.filter((v) => v.finds === "alive");
+  const mostly = (outcome: ProberVote["outcome"]) =>
+    alive.filter((v) => v.outcome === outcome).length * 2 > alive.length;
+  if (mostly("too-many-connections"))
+    return {
+      ...evidence,
+      code: "primary-overloaded",
+      summary: `${primary} answers "too many connections": it is alive and full.`,
+    };
+  if (mostly("auth"))
+    return { ...evidence, code: "credentials-failing", summary: `${primary} refuses Baton's account.` };
+
+  const known = picture.statuses.get(primary);
+  // Right after a change of state the last status may be of the time before it.
+  const present = known !== undefined && known.atMs > state.sinceMs ? known.status : null;
+  if (present?.readOnly === true && state.value.phase === "steady")
+    return {
+      ...evidence,
+      code: "primary-read-only",
+      summary: `${primary} is read-only, and no operation made it so.`,
+    };
+
+  const problems: { code: DiagnosisCode; node: string; text: string }[] = [];
+  const semi = present?.semiSync;
+  if (semi?.source === true && semi.clients < semi.acks)
+    problems.push({
+      code: "semi-sync-too-few-ackers",
+      node: primary,
+      text: `${semi.clients} ackers are attached to ${primary}, a write needs ${semi.acks}`,
+    });
+  const executed = primaryExecuted(picture, primary);
+  for (const node of Object.keys(picture.declared?.nodes ?? {})) {
+    if (node === primary) continue;
+    for (const code of nodeProblems(picture, node, executed, now, s))
+      problems.push({ code, node, text: `${node}: ${code}` });
+  }
+  for (const v of evidence.probers.filter((p) => p.finds === "blind"))
+    problems.push({ code: "prober-blind", node: primary, text: `prober ${v.prober} finds every node dead` });
+  problems.sort((a, b) => GRAVITY.indexOf(a.code) - GRAVITY.indexOf(b.code));
+  const [worst] = problems;
+  if (worst === undefined)
+    return { ...evidence, code: "healthy", summary: `${primary} answers and its replicas follow it.` };
+  return {
+    ...evidence,
+    code: worst.code,
+    node: worst.code === "prober-blind" ? null : worst.node,
+    summary: `${problems.map((p) => p.text).join("; ")}.`,
+  };
+}
+
+/** The problems of a node that is not the primary. */
+export function nodeProblems(
+  picture: Picture,
+  node: string,
+  executed: GtidSet,
+  now: number,
+  s: VoteSettings,
+): DiagnosisCode[] {
+  const reached = reachable(picture, node, Number.NEGATIVE_INFINITY, now, s);
+  if (reached === false) return ["replica-dead"];
+  const refused = [...(picture.seen.get(node)?.values() ?? [])].some(
+    (seen) => seen.sample.outcome === "auth" && now - seen.atMs <= s.freshMs,
+  );
+  if (refused) return ["credentials-failing"];
+  const known = picture.statuses.get(node);
+  if (reached !== true || known === undefined || known.atMs <= (picture.state?.sinceMs ?? 0)) return [];
+  return placeReplica(picture, node, known.status, executed).problems;
+}

@@ -1,0 +1,94 @@
+/**
+ * Gives an order once: the cluster's lock, then the intent, appended only behind the last intent this decider knows.
+ * Every decider names the operation alike (`failover-shop-7-412`: the epoch it leads to and the revision of the
+ * state it starts from), so the name is the message id and a second copy is dropped by the stream.
+ */
+import type { ClusterState, Intent, LockHolder, NodeStatus, OperationKind } from "@baton/contracts";
+import type { Order } from "./decide.ts";
+
+/** What this file needs of the bus. */
+export interface OrderPorts {
+  lockCreate(cluster: string, holder: LockHolder): Promise<number | null>;
+  lockGet(cluster: string): Promise<{ value: LockHolder; revision: number } | null>;
+  lockUpdate(cluster: string, holder: LockHolder, revision: number): Promise<number | null>;
+  append(
+    intent: Intent,
+    o: { msgId: string; expectLastSubjectSequence: number },
+  ): Promise<{ sequence: number }>;
+  isConflict(error: unknown): boolean;
+  lastSequence(cluster: string): Promise<number>;
+  /** Resolves true as soon as the cluster's state has left `stateRevision`, false after `withinMs`. */
+  stateMoves(cluster: string, stateRevision: number, withinMs: number): Promise<boolean>;
+  state(cluster: string): { value: ClusterState; revision: number } | null;
+}
+
+export type OrderResult = { ok: true; operation: string; by: "me" | "another" } | { ok: false; why: string };
+
+/** Another decider that holds the lock has this long to append its intent; then we append the same one. */
+const PEER_GRACE_MS = 250;
+/** A node is led home in calm; a failover never waits for that. */
+const YIELDS: ReadonlySet<OperationKind> = new Set<OperationKind>(["rejoin"]);
+
+export function operationName(cluster: string, order: Order): string {
+  const about = order.kind === "failover" ? String(order.epoch + 1) : order.node;
+  return `${order.kind}-${cluster}-${about}-${order.stateRevision}`;
+}
+
+export async function giveOrder(
+  cluster: string,
+  order: Order,
+  decider: string,
+  statuses: ReadonlyMap<string, NodeStatus>,
+  nodes: readonly string[],
+  lastSequence: number,
+  nowUnixMs: number,
+  ports: OrderPorts,
+): Promise<OrderResult> {
+  const operation = operationName(cluster, order);
+  const holder: LockHolder = { operation, kind: order.kind, holder: decider, sinceUnixMs: nowUnixMs };
+  let lockRevision = await ports.lockCreate(cluster, holder);
+  if (lockRevision === null) {
+    const found = await ports.lockGet(cluster);
+    if (found === null) return { ok: false, why: "the cluster's lock expired just now" };
+    if (found.value.operation === operation) {
+      if (await ports.stateMoves(cluster, order.stateRevision, PEER_GRACE_MS))
+        return { ok: true, operation, by: "another" };
+      lockRevision = found.revision;
+    } else if (order.kind === "failover" && YIELDS.has(found.value.kind)) {
+      lockRevision = await ports.lockUpdate(cluster, holder, found.revision);
+      if (lockRevision === null) return { ok: false, why: "the cluster's lock moved on just now" };
+    } else {
+      return { ok: false, why: `the cluster is locked by ${found.value.operation} (${found.value.holder})` };
+    }
+  }
+  const intent: Intent = {
+    operation,
+    cluster,
+    kind: order.kind,
+    node: order.node,
+    epoch: order.epoch,
+    stateRevision: order.stateRevision,
+    lockRevision,
+    diagnosis: order.diagnosis,
+    reason: order.reason,
+    decider,
+    nodes: Object.fromEntries(nodes.map((n) => [n, statuses.get(n) ?? null])),
+  };
+  let expected = lastSequence;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await ports.append(intent, { msgId: operation, expectLastSubjectSequence: expected });
+      return { ok: true, operation, by: "me" };
+    } catch (error) {
+      if (!ports.isConflict(error)) {
+        // Nobody shall wait for the lease of an order that was not given.
+        await ports.lockRemove(cluster, lockRevision).catch(() => false);
+        throw error;
+      }
+      // Somebody appended since we looked. If the state still stands, it was an order that came to nothing.
+      if (attempt === 2 || (ports.state(cluster)?.revision ?? 0) !== order.stateRevision)
+        return { ok: true, operation, by: "another" };
+      expected = await ports.lastSequence(cluster);
+    }
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * What a decider knows of one cluster: the last sample of each node from each prober, the declaration, the
+ * state, the ledger. A value: every change makes a new one. Times are the decider's own monotonic milliseconds,
+ * taken when a message arrives; nobody else's clock decides anything.
+ */
+import type { ClusterState, DeclaredCluster, Diagnosis, NodeStatus, Sample, Vouch } from "@baton/contracts";
+
+export interface Seen {
+  sample: Sample;
+  atMs: number;
+}
+
+export interface KnownStatus {
+  status: NodeStatus;
+  atMs: number;
+}
+
+export interface Picture {
+  readonly cluster: string;
+  /** When this decider began to watch the cluster. */
+  readonly startedMs: number;
+  readonly declared: DeclaredCluster | null;
+  readonly state: {
+    readonly value: ClusterState;
+    readonly revision: number;
+    readonly sinceMs: number;
+  } | null;
+  /** Whether the bucket has been read: before that, "no state" means nothing. */
+  readonly stateKnown: boolean;
+  /** node → prober → last sample */
+  readonly seen: ReadonlyMap<string, ReadonlyMap<string, Seen>>;
+  /** node → the newest status any prober has read */
+  readonly statuses: ReadonlyMap<string, KnownStatus>;
+  readonly vouches: ReadonlyMap<string, Vouch>;
+  /** `<epoch>:<primary>` of the reign whose healthy baseline this decider has seen itself. */
+  readonly baseline: string | null;
+  /** Since when something has spoken against the primary; null while nothing does. */
+  readonly suspectSinceMs: number | null;
+  readonly lookedMs: number;
+  readonly diagnosis: Diagnosis | null;
+  /** node → since when it has been out of its place */
+  readonly astraySince: ReadonlyMap<string, number>;
+  /** The order given from this revision of the state, so that it is given once. */
+  readonly ordered: { readonly stateRevision: number; readonly atMs: number } | null;
+  /** node → when its ledger entry was last written from here */
+  readonly vouchedMs: ReadonlyMap<string, number>;
+}
+
+export function emptyPicture(cluster: string, now: number): Picture {
+  return {
+    cluster,
+    startedMs: now,
+    declared: null,
+    state: null,
+    stateKnown: false,
+    seen: new Map(),
+    statuses: new Map(),
+    vouches: new Map(),
+    baseline: null,
+    suspectSinceMs: null,
+    lookedMs: Number.NEGATIVE_INFINITY,
+    diagnosis: null,
+    astraySince: new Map(),
+    ordered: null,
+    vouchedMs: new Map(),
+  };
+}
+
+export type Input =
+  | { type: "sample"; sample: Sample }
+  | { type: "declared"; declared: DeclaredCluster | null }
+  | { type: "state"; state: ClusterState | null; revision: number }
+  | { type: "state-known" }
+  | { type: "vouch"; node: string; vouch: Vouch | null }
+  | { type: "order-failed"; stateRevision: number }
+  | { type: "tick" };
+
+/** Folds one input into the picture. Pure. A sample older than the one known of the same prober is ignored. */
+export function fold(picture: Picture, input: Input, now: number): Picture {
+  switch (input.type) {
+    case "sample":
+      return foldSample(picture, input.sample, now);
+    case "declared":
+      return { ...picture, declared: input.declared };
+    case "state":
+      return {
+        ...picture,
+        state: input.state === null ? null : { value: input.state, revision: input.revision, sinceMs: now },
+        astraySince: new Map(),
+      };
+    case "state-known":
+      return { ...picture, stateKnown: true };
+    case "vouch": {
+      const vouches = new Map(picture.vouches);
+      if (input.vouch === null) vouches.delete(input.node);
+      else vouches.set(input.node, input.vouch);
+      return { ...picture, vouches };
+    }
+    case "order-failed":
+      return picture.ordered?.stateRevision === input.stateRevision ? { ...picture, ordered: null } : picture;
+    case "tick":
+      return picture;
+  }
+}
+
+function foldSample(picture: Picture, sample: Sample, now: number): Picture {
+  const known = picture.seen.get(sample.node);
+  const last = known?.get(sample.prober);
+  // A restarted prober has a new instance name, so a lower count is a late message.
+  if (last !== undefined && last.sample.seq >= sample.seq) return picture;
+  const ofNode = new Map(known);
+  ofNode.set(sample.prober, { sample, atMs: now });
+  const seen = new Map(picture.seen);
+  seen.set(sample.node, ofNode);
+  if (sample.status === null) return { ...picture, seen };
+  const statuses = new Map(picture.statuses);
+  statuses.set(sample.node, { status: sample.status, atMs: now });
+  return { ...picture, seen, statuses };
+}
+
+/** Forgets probers that have been silent for a minute, so that instances that came and went do not pile up. */
+export function forgetGone(picture: Picture, now: number): Picture {
+  let changed = false;
+  const seen = new Map<string, ReadonlyMap<string, Seen>>();
+  for (const [node, byProber] of picture.seen) {
+    const kept = new Map([...byProber].filter(([, s]) => now - s.atMs < 60_000));
+    if (kept.size !== byProber.size) changed = true;
+    if (kept.size > 0 && picture.declared?.nodes[node] !== undefined) seen.set(node, kept);
+    else changed = true;
+  }
+  return changed ? { ...picture, seen } : picture;
+}

@@ -1,0 +1,66 @@
+/** Is each node where it belongs? Problems of single nodes, and which of them Baton leads home by itself. */
+import type { DeclaredNode, DiagnosisCode, NodeStatus, Vouch } from "@baton/contracts";
+import { GtidSet } from "@baton/mysql/gtid";
+import type { Picture } from "./picture.ts";
+
+/** Whether the node's channel points at the primary, by uuid or by declared address. */
+export function follows(status: NodeStatus, primaryUuid: string, primary: DeclaredNode | undefined): boolean {
+  const r = status.replica;
+  if (r === null) return false;
+  if (r.sourceUuid !== "" && r.sourceUuid === primaryUuid) return true;
+  return primary !== undefined && r.sourceHost === primary.host && r.sourcePort === primary.port;
+}
+
+/** A server restarted since it last followed stands still by its boot configuration, not because a person wants it. */
+function restartedSince(status: NodeStatus, vouch: Vouch | undefined): boolean {
+  return (
+    vouch === undefined ||
+    vouch.serverUuid !== status.serverUuid ||
+    Math.abs(vouch.startedUnixS - status.startedUnixS) > 2
+  );
+}
+
+export interface Placement {
+  problems: DiagnosisCode[];
+  /** Why Baton should lead it home, or null when it is at home or a person must look first. */
+  astray: string | null;
+}
+
+/** Judges a replica by a status read in the present reign. `primaryExecuted` is the primary's own last known set. */
+export function placeReplica(
+  picture: Picture,
+  node: string,
+  status: NodeStatus,
+  primaryExecuted: GtidSet,
+): Placement {
+  const state = picture.state?.value;
+  if (state === undefined) return { problems: [], astray: null };
+  const problems: DiagnosisCode[] = [];
+  const r = status.replica;
+  const atHome = follows(status, state.primaryUuid, picture.declared?.nodes[state.primary]);
+  let astray: string | null = null;
+  if (!status.readOnly) {
+    problems.push("replica-writable");
+    astray = "it accepts writes and is not the primary";
+  }
+  if (r === null || !atHome) {
+    problems.push("replica-wrong-source");
+    astray ??=
+      r === null ? "it follows nobody" : `it follows ${r.sourceHost}:${r.sourcePort}, not ${state.primary}`;
+  } else if (r.receiverErrno !== 0 && r.receiver === "off") problems.push("replication-error");
+  else if (r.applierErrno !== 0) problems.push("replication-error");
+  else if (r.receiver === "off" || r.applier === "off") {
+    problems.push("replication-stopped");
+    if (restartedSince(status, picture.vouches.get(node)))
+      astray ??= "it restarted and its replication stands still";
+  }
+  // A node that follows may be ahead of the primary's last sample; one that stands still cannot.
+  const extra =
+    r === null || !atHome ? GtidSet.parse(status.executed).subtract(primaryExecuted) : GtidSet.empty;
+  if (!extra.isEmpty()) problems.push("errant-gtid");
+  if (state.quarantined.includes(node)) {
+    if (!problems.includes("errant-gtid") && astray === null) problems.push("errant-gtid");
+    if (!extra.isEmpty()) astray = null;
+  }
+  return { problems, astray };
+}

@@ -1,0 +1,150 @@
+/**
+ * The witnesses (DETECTION.md): what each live prober finds of the primary, and what each replica's
+ * receiver says of it. Votes are facts with their age; what follows from them is in diagnose.ts.
+ */
+import { OUTCOMES_OF_DEATH, type ProberVote, type ReplicaVote, type Sample } from "@baton/contracts";
+import type { Picture, Seen } from "./picture.ts";
+
+export interface VoteSettings {
+  freshMs: number;
+  heartbeatSilentMs: number;
+}
+
+/** prober → region, for every prober heard of lately, whatever node the sample was about. */
+export function liveProbers(
+  picture: Picture,
+  now: number,
+  s: VoteSettings,
+): Map<string, { region: string; atMs: number }> {
+  const live = new Map<string, { region: string; atMs: number }>();
+  for (const byProber of picture.seen.values()) {
+    for (const [prober, seen] of byProber) {
+      if (now - seen.atMs > s.freshMs) continue;
+      const known = live.get(prober);
+      if (known === undefined || known.atMs < seen.atMs) {
+        live.set(prober, { region: seen.sample.region, atMs: seen.atMs });
+      }
+    }
+  }
+  return live;
+}
+
+/**
+ * Dead: refused twice in a row, or silent for longer than the threshold. A held connection that closed, a first
+ * refusal, a server shutting down: unsure. Anything that answers at all is alive, also with an error.
+ */
+export function findingOf(sample: Sample): "alive" | "dead" | "unsure" {
+  if (sample.outcome === "refused") return sample.attempts >= 2 ? "dead" : "unsure";
+  if (OUTCOMES_OF_DEATH.has(sample.outcome)) return sample.silentMs >= sample.thresholdMs ? "dead" : "unsure";
+  if (sample.outcome === "closed" || sample.outcome === "shutting-down" || sample.outcome === "error")
+    return "unsure";
+  return "alive";
+}
+
+/** A prober that finds every node of the cluster dead is the one that is cut off. */
+function isBlind(picture: Picture, prober: string, nodes: readonly string[]): boolean {
+  return nodes.every((node) => {
+    const seen = picture.seen.get(node)?.get(prober);
+    return seen !== undefined && OUTCOMES_OF_DEATH.has(seen.sample.outcome);
+  });
+}
+
+export function proberVotes(picture: Picture, primary: string, now: number, s: VoteSettings): ProberVote[] {
+  const nodes = Object.keys(picture.declared?.nodes ?? {});
+  const votes: ProberVote[] = [];
+  for (const [prober, { region }] of liveProbers(picture, now, s)) {
+    const seen: Seen | undefined = picture.seen.get(primary)?.get(prober);
+    if (seen === undefined) continue;
+    const { sample } = seen;
+    votes.push({
+      prober,
+      region,
+      finds: isBlind(picture, prober, nodes) ? "blind" : findingOf(sample),
+      outcome: sample.outcome,
+      attempts: sample.attempts,
+      silentMs: sample.silentMs,
+      thresholdMs: sample.thresholdMs,
+    });
+  }
+  return votes.sort((a, b) => (a.prober < b.prober ? -1 : 1));
+}
+
+export interface Tally {
+  voters: number;
+  dead: number;
+  alive: number;
+  blind: number;
+  regions: number;
+  regionsDead: number;
+}
+
+export function tally(votes: readonly ProberVote[]): Tally {
+  const sighted = votes.filter((v) => v.finds !== "blind");
+  const byRegion = Map.groupBy(sighted, (v) => v.region);
+  let regionsDead = 0;
+  for (const ofRegion of byRegion.values()) {
+    if (ofRegion.filter((v) => v.finds === "dead").length * 2 > ofRegion.length) regionsDead++;
+  }
+  return {
+    voters: sighted.length,
+    dead: sighted.filter((v) => v.finds === "dead").length,
+    alive: sighted.filter((v) => v.finds === "alive").length,
+    blind: votes.length - sighted.length,
+    regions: byRegion.size,
+    regionsDead,
+  };
+}
+
+/** More than half of the live probers, in more than half of the regions that have any. */
+export function majorityFindsDead(t: Tally): boolean {
+  return t.dead * 2 > t.voters && t.regionsDead * 2 > t.regions;
+}
+
+/** Does any prober that can see anything reach this node now? null: nobody has looked since `sinceMs`. */
+export function reachable(
+  picture: Picture,
+  node: string,
+  sinceMs: number,
+  now: number,
+  s: VoteSettings,
+): boolean | null {
+  let looked = false;
+  let allDead = true;
+  for (const [prober, seen] of picture.seen.get(node) ?? []) {
+    if (now - seen.atMs > s.freshMs) continue;
+    if (seen.atMs < sinceMs) continue;
+    if (isBlind(picture, prober, Object.keys(picture.declared?.nodes ?? {}))) continue;
+    looked = true;
+    if (seen.sample.outcome === "ok") return true;
+    if (findingOf(seen.sample) !== "dead") allDead = false;
+  }
+  return looked && allDead ? false : null;
+}
+
+/** What each declared replica says of the primary, by statuses read since the suspicion began. */
+export function replicaVotes(picture: Picture, primary: string, now: number, s: VoteSettings): ReplicaVote[] {
+  const declared = picture.declared?.nodes ?? {};
+  const target = declared[primary];
+  const primaryUuid = picture.state?.value.primaryUuid;
+  const sinceMs = picture.suspectSinceMs ?? Number.NEGATIVE_INFINITY;
+  const quarantined = picture.state?.value.quarantined ?? [];
+  return Object.keys(declared)
+    .filter((node) => node !== primary && !quarantined.includes(node))
+    .map((node): ReplicaVote => {
+      const known = picture.statuses.get(node);
+      if (known === undefined || known.atMs < sinceMs || now - known.atMs > s.freshMs) {
+        const reached = reachable(picture, node, sinceMs, now, s);
+        return { node, finds: reached === false ? "unreachable" : "unknown", heardAgeMs: null };
+      }
+      const r = known.status.replica;
+      if (r === null) return { node, finds: "stopped", heardAgeMs: null };
+      const follows =
+        (r.sourceUuid !== "" && r.sourceUuid === primaryUuid) ||
+        (r.sourceHost === target?.host && r.sourcePort === target.port);
+      const vote = (finds: ReplicaVote["finds"]): ReplicaVote => ({ node, finds, heardAgeMs: r.heardAgeMs });
+      if (!follows) return vote("elsewhere");
+      if (r.receiver === "connecting") return vote("lost");
+      if (r.receiver === "off") return vote(r.receiverErrno !== 0 ? "lost" : "stopped");
+      return vote(r.heardAgeMs !== null && r.heardAgeMs > s.heartbeatSilentMs ? "silent" : "hears");
+    });
+}

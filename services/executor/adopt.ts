@@ -1,0 +1,43 @@
+/** The first reign: the one writable node is written down as primary of epoch 1. Nothing is changed on any node. */
+import { adopted } from "@baton/protocol";
+import type { Operation } from "./operation.ts";
+import { Refusal } from "./refusal.ts";
+
+export async function adopt(op: Operation): Promise<void> {
+  const node = op.intent.node;
+  await op.step("adopt", async () => {
+    const { openMs } = op.declared.policy.deadlines;
+    const others = Object.keys(op.declared.nodes).filter((n) => n !== node);
+    const read = async (name: string) => (await op.hand(name, openMs)).status(openMs);
+    const [status, ...rest] = await Promise.all([
+      read(node),
+      ...others.map((n) => read(n).catch(() => null)),
+    ]);
+    if (status.readOnly) throw new Refusal("state-changed", `${node} is read-only now`);
+    const writable = others.filter((_, i) => rest[i]?.readOnly === false);
+    if (writable.length > 0) throw new Refusal("state-changed", `${writable.join(", ")} accept writes too`);
+    await op.change(adopted(op.intent, status.serverUuid, op.ports.nowUnixMs()));
+    return {
+      value: null,
+      summary: `${node} is the primary of epoch 1`,
+      detail: { serverUuid: status.serverUuid, executed: status.executed },
+    };
+  });
+  const declared = op.declared.nodes[node];
+  op.event({
+    type: "cluster-adopted",
+    node,
+    outcome: "completed",
+    code: null,
+    summary: `${op.cluster} is watched from now on; ${node} is its primary`,
+    primary: {
+      node,
+      host: declared?.host ?? "",
+      port: declared?.port ?? 0,
+      serverUuid: op.state.primaryUuid,
+    },
+    previous: null,
+    next: null,
+    detail: {},
+  });
+}

@@ -1,0 +1,51 @@
+/** Proof after the fact: a write on the new primary, acknowledged, and read back from an acker, checksums compared. */
+
+import type { Hand } from "./hand.ts";
+import type { Operation, StepResult } from "./operation.ts";
+import { Refusal } from "./refusal.ts";
+
+export async function proveByCanary(
+  op: Operation,
+  primary: Hand,
+  others: readonly string[],
+): Promise<StepResult<null>> {
+  const { proveMs } = op.declared.policy.deadlines;
+  const d = primary.dialect;
+  const written = await primary.run(
+    d.writeCanary({ cluster: op.cluster, epoch: op.epoch, operation: op.intent.operation }),
+    proveMs,
+  );
+  const row = written.at(-1)?.[0];
+  const executed = String(row?.executed ?? "");
+  const checksum = String(row?.checksum ?? "");
+  const read: Record<string, string> = {};
+  const failures: string[] = [];
+  await Promise.any(
+    others.map(async (node) => {
+      try {
+        const hand = await op.hand(node, proveMs);
+        const rows = await hand.run(
+          [d.waitApplied(executed, proveMs), d.readCanary(op.cluster)],
+          proveMs + 1_000,
+        );
+        if (!d.applied(rows[0] ?? [])) throw new Error(`not applied within ${proveMs} ms`);
+        read[node] = String(rows[1]?.[0]?.checksum ?? "");
+        if (read[node] !== checksum) throw new Error(`checksum ${read[node]} where ${checksum} was written`);
+      } catch (error) {
+        failures.push(`${node}: ${error instanceof Error ? error.message : error}`);
+        throw error;
+      }
+    }),
+  ).catch(() => {
+    throw new Refusal(
+      "deadline-exceeded",
+      `the canary was not read on any replica: ${failures.join("; ") || "there is none"}`,
+      { read },
+    );
+  });
+  return {
+    value: null,
+    summary: `a write on ${primary.node} was acknowledged and read on ${Object.keys(read).join(", ")}`,
+    detail: { checksum, read, executed },
+  };
+}

@@ -1,0 +1,31 @@
+/**
+ * Lets the lab stop this process at an exact place in an operation: `BATON_FAULT_POINT=after:commit=kill` or
+ * `before:open=pause` (SIGKILL, SIGSTOP), once. This is how "killed after each step" is tried; unset, it does nothing.
+ */
+import { type StepName, StepName as StepNames } from "@baton/contracts";
+
+const wanted = parse(process.env.BATON_FAULT_POINT);
+let fired = false;
+
+function parse(
+  text: string | undefined,
+): { when: "before" | "after"; step: StepName; signal: NodeJS.Signals } | null {
+  if (text === undefined || text === "") return null;
+  const match = /^(before|after):([a-z-]+)=(kill|pause)$/.exec(text);
+  const step = StepNames.safeParse(match?.[2]);
+  if (match === null || !step.success)
+    throw new Error(
+      `BATON_FAULT_POINT=${text}: expected before|after:<step>=kill|pause, a step is one of ${StepNames.options.join(", ")}`,
+    );
+  return {
+    when: match[1] as "before" | "after",
+    step: step.data,
+    signal: match[3] === "kill" ? "SIGKILL" : "SIGSTOP",
+  };
+}
+
+export function faultPoint(when: "before" | "after", step: StepName): void {
+  if (wanted === null || fired || wanted.when !== when || wanted.step !== step) return;
+  fired = true;
+  process.kill(process.pid, wanted.signal);
+}

@@ -1,0 +1,53 @@
+/**
+ * Shuts a node that may still accept writes, so that no client gets an OK afterwards. The order matters (measured on
+ * MySQL 9.7, SAFETY.md): `super_read_only=ON` is sent first and holds off every new commit, but itself waits behind
+ * sessions that wait for an ack; these are killed, and only then is semi-sync switched off, which ends them unanswered.
+ * Switched off first, it would answer OK to writes that no replica has.
+ */
+import type { NodeStatus } from "@baton/contracts";
+import type { Hand } from "./hand.ts";
+import { Refusal } from "./refusal.ts";
+
+/** `second` opens another session to the node: the first one is busy waiting in `SET super_read_only`. */
+export async function shut(hand: Hand, second: () => Promise<Hand>, deadlineMs: number): Promise<NodeStatus> {
+  const before = await hand.status(deadlineMs);
+  if (before.superReadOnly && before.semiSync?.source !== true) return before;
+  const helper = await second();
+  try {
+    const closing = hand.run(hand.dialect.closeWrites, deadlineMs);
+    closing.catch(() => undefined);
+    // Not before the server has it: from then on no other commit begins.
+    await untilHeldOff(helper, hand, deadlineMs);
+    await killClients(helper, deadlineMs);
+    await helper.run(helper.dialect.semiSyncSourceOff, deadlineMs);
+    await closing;
+  } finally {
+    helper.destroy();
+  }
+  const after = await hand.status(deadlineMs);
+  if (!after.superReadOnly) throw new Refusal("node-lost", `${hand.node}: super_read_only did not stay on`);
+  return after;
+}
+
+const LOOK_MS = 2;
+
+/** Waits until the closing statement has either returned or is seen waiting in the server. */
+async function untilHeldOff(helper: Hand, hand: Hand, deadlineMs: number): Promise<void> {
+  for (let waitedMs = 0; waitedMs < deadlineMs; waitedMs += LOOK_MS) {
+    const [rows] = await helper.run(helper.dialect.closingWrites, deadlineMs);
+    if (Number(rows?.[0]?.closing ?? 0) > 0) return;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+  throw new Refusal(
+    "deadline-exceeded",
+    `${hand.node}: super_read_only=ON was sent but is not seen in the server`,
+  );
+}
+
+async function killClients(helper: Hand, deadlineMs: number): Promise<number> {
+  const [rows] = await helper.run(helper.dialect.clientSessions, deadlineMs);
+  const kills = (rows ?? []).map((row) => helper.dialect.kill(Number(row.id)));
+  // One that ended by itself makes KILL fail with "Unknown thread id", so each is its own statement.
+  for (const kill of kills) await helper.run(kill, deadlineMs).catch(() => undefined);
+  return kills.length;
+}

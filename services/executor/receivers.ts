@@ -1,0 +1,116 @@
+/**
+ * Fence and read, in one sweep over the ackers: each is asked to stop its receiver and to tell what it holds, all at
+ * once; the sweep ends as soon as enough have answered that nothing more can be acknowledged.
+ */
+import type { NodeStatus } from "@baton/contracts";
+import { canVouch, isFenced } from "@baton/protocol";
+import type { Hand } from "./hand.ts";
+import type { Operation } from "./operation.ts";
+import { Refusal } from "./refusal.ts";
+
+export interface Stopped {
+  node: string;
+  hand: Hand;
+  /** Read after the receiver stopped. */
+  status: NodeStatus;
+  vouches: boolean;
+  why: string;
+}
+
+export interface Fence {
+  stopped: Map<string, Stopped>;
+  failed: Map<string, string>;
+  /** The old primary's own status, when it was fenced itself. */
+  primary: { hand: Hand; status: NodeStatus } | null;
+  /** Settles when every acker has answered or failed. */
+  all: Promise<void>;
+}
+
+/** Enough have answered: the rest get this much longer, to be candidates too. */
+const STRAGGLER_MS = 20;
+
+export async function fence(
+  op: Operation,
+  ackers: readonly string[],
+  oldPrimary: string,
+  fencePrimary: (hand: Hand, deadlineMs: number) => Promise<NodeStatus>,
+): Promise<Fence> {
+  const { acks, deadlines } = op.declared.policy;
+  const result: Fence = { stopped: new Map(), failed: new Map(), primary: null, all: Promise.resolve() };
+  const vouches = op.ports.vouches(op.cluster);
+
+  const fenced = () =>
+    isFenced({
+      ackers: ackers.length,
+      acks,
+      stopped: [...result.stopped.values()].filter((s) => s.vouches).length,
+      primaryFenced: result.primary !== null,
+    });
+
+  await new Promise<void>((resolve) => {
+    const deadline = setTimeout(resolve, deadlines.fenceMs);
+    let straggler: NodeJS.Timeout | undefined;
+    let pending = ackers.length;
+    const settle = () => {
+      if (pending === 0 && (fenced() || primaryDone)) {
+        clearTimeout(deadline);
+        clearTimeout(straggler);
+        resolve();
+      } else if (fenced()) straggler ??= setTimeout(resolve, STRAGGLER_MS);
+    };
+    let primaryDone = false;
+    const each = ackers.map(async (node) => {
+      try {
+        const stopped = await stopReceiver(op, node, deadlines.fenceMs);
+        const finding = canVouch(stopped.status, vouches.get(node));
+        result.stopped.set(node, { node, ...stopped, vouches: finding.canVouch, why: finding.reason });
+      } catch (error) {
+        result.failed.set(node, error instanceof Error ? error.message : String(error));
+      }
+      pending--;
+      settle();
+    });
+    result.all = Promise.all(each).then(() => undefined);
+    void op
+      .hand(oldPrimary, deadlines.fenceMs)
+      .then(async (hand) => {
+        result.primary = { hand, status: await fencePrimary(hand, deadlines.fenceMs) };
+      })
+      .catch((error: unknown) => {
+        result.failed.set(oldPrimary, error instanceof Error ? error.message : String(error));
+      })
+      .finally(() => {
+        primaryDone = true;
+        settle();
+      });
+  });
+
+  if (fenced()) return result;
+  const mute = [...result.stopped.values()].filter((s) => !s.vouches);
+  const said = Object.fromEntries(result.failed);
+  if (result.stopped.size >= ackers.length - acks + 1) {
+    throw new Refusal("acker-cannot-vouch", mute.map((s) => `${s.node} ${s.why}`).join("; "), {
+      failed: said,
+    });
+  }
+  throw new Refusal(
+    "ackers-unreachable",
+    `${result.stopped.size} of ${ackers.length} ackers could be stopped, ${ackers.length - acks + 1} are needed, and ${oldPrimary} could not be fenced itself`,
+    { stopped: [...result.stopped.keys()], failed: said },
+  );
+}
+
+async function stopReceiver(
+  op: Operation,
+  node: string,
+  deadlineMs: number,
+): Promise<{ hand: Hand; status: NodeStatus }> {
+  const hand = await op.hand(node, deadlineMs);
+  op.assertMine();
+  const { stopReceiver: stop, statusSql } = hand.dialect;
+  const results = await hand.run([stop, statusSql], deadlineMs);
+  const status = hand.dialect.parseStatus(results.slice(1));
+  if (status.replica !== null && status.replica.receiver !== "off")
+    throw new Refusal("node-lost", `${node}: its receiver is still ${status.replica.receiver} after STOP`);
+  return { hand, status };
+}

@@ -1,0 +1,177 @@
+/**
+ * A node is led home: a former primary that came back, a replica that follows the wrong server or stands still after a
+ * restart. Shut first, then compared: what it holds and the primary has not is errant, and then it is
+ * quarantined (SAFETY.md, Failover 9). The primary is only read.
+ */
+import type { NodeStatus, RefusalCode } from "@baton/contracts";
+import { GtidSet } from "@baton/mysql";
+import { end, heldBy } from "@baton/protocol";
+import { followPrimary } from "./failover.ts";
+import { shut } from "./fence-primary.ts";
+import type { Hand } from "./hand.ts";
+import type { Operation } from "./operation.ts";
+import { Refusal } from "./refusal.ts";
+
+const POLL_MS = 20;
+
+export async function rejoin(op: Operation): Promise<void> {
+  const node = op.intent.node;
+  const { primary } = op.state;
+  try {
+    const checked = await op.step("check", async () => {
+      const value = await check(op, node, primary);
+      return {
+        value,
+        summary: value.errant.isEmpty()
+          ? `${node} holds nothing that ${primary} has not`
+          : `${node} holds ${value.errant.count()} transactions that ${primary} has not`,
+        detail: {
+          errant: value.errant.toString(),
+          held: value.held.toString(),
+          primaryExecuted: value.primaryExecuted.toString(),
+        },
+      };
+    });
+    if (checked.errant.isEmpty()) await leadHome(op, checked.hand, node, primary);
+    else await quarantine(op, checked.hand, node, checked.errant);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    await giveUp(op, node, error.code, error.message);
+  }
+}
+
+async function check(op: Operation, node: string, primary: string) {
+  const { deadlines } = op.declared.policy;
+  const hand = await op.hand(node, deadlines.openMs).catch((error: unknown) => {
+    throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
+  });
+  const status: NodeStatus = await shut(
+    hand,
+    () => op.ports.openHelper(op.cluster, node, deadlines.openMs),
+    deadlines.fenceMs,
+  );
+  // Read after the node was shut: nothing can be added to it any more, and the primary only grows.
+  const primaryHand = await op.hand(primary, deadlines.openMs).catch((error: unknown) => {
+    throw new Refusal("node-lost", `${primary}: ${error instanceof Error ? error.message : error}`);
+  });
+  const of = await primaryHand.status(deadlines.openMs);
+  if (of.readOnly || of.serverUuid !== op.state.primaryUuid)
+    throw new Refusal("state-changed", `${primary} is not the writable server that the state names`);
+  const primaryExecuted = GtidSet.parse(of.executed);
+  const held = heldBy(status);
+  return { hand, held, primaryExecuted, errant: held.subtract(primaryExecuted) };
+}
+
+async function leadHome(op: Operation, hand: Hand, node: string, primary: string): Promise<void> {
+  const { deadlines } = op.declared.policy;
+  await op.step("rejoin", async () => {
+    await hand.run(followPrimary(op, hand, primary), deadlines.openMs);
+    await untilReceiving(op, hand, deadlines.openMs);
+    await op.change(
+      end(
+        op.state,
+        "completed",
+        null,
+        op.ports.nowUnixMs(),
+        op.state.quarantined.filter((n) => n !== node),
+      ),
+    );
+    return { value: null, summary: `${node} follows ${primary}` };
+  });
+  op.event({
+    type: "node-rejoined",
+    node,
+    outcome: "completed",
+    code: null,
+    summary: `${node} follows ${primary} again`,
+    primary: null,
+    previous: null,
+    next: null,
+    detail: {},
+  });
+  op.alert({
+    severity: "info",
+    code: "node-rejoined",
+    title: `${op.cluster}: ${node} is back as a replica`,
+    summary: op.intent.reason,
+    action: "Nothing.",
+    node,
+  });
+}
+
+/** MySQL tells nobody when a receiver connects, so it is asked. */
+async function untilReceiving(op: Operation, hand: Hand, deadlineMs: number): Promise<void> {
+  const until = op.ports.now() + deadlineMs;
+  for (;;) {
+    const r = (await hand.status(deadlineMs)).replica;
+    if (r?.receiver === "on") return;
+    if (r !== null && r.receiver === "off" && r.receiverErrno !== 0)
+      throw new Refusal("cannot-follow", `${hand.node}: ${r.receiverErrno} ${r.receiverError}`);
+    if (op.ports.now() > until)
+      throw new Refusal(
+        "cannot-follow",
+        `${hand.node}: not connected within ${deadlineMs} ms: ${r?.receiverErrno ?? 0} ${r?.receiverError ?? ""}`,
+      );
+    op.assertMine();
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+async function quarantine(op: Operation, hand: Hand, node: string, errant: GtidSet): Promise<void> {
+  const { deadlines } = op.declared.policy;
+  await op.step("quarantine", async () => {
+    await hand.run([hand.dialect.stopReplication, ...hand.dialect.isolate], deadlines.openMs);
+    await op.change(
+      end(op.state, "completed", "not-clean", op.ports.nowUnixMs(), [
+        ...new Set([...op.state.quarantined, node]),
+      ]),
+    );
+    return {
+      value: null,
+      summary: `${node} is read-only, follows nobody and will not be promoted`,
+      detail: { errant: errant.toString() },
+    };
+  });
+  op.event({
+    type: "node-quarantined",
+    node,
+    outcome: "completed",
+    code: "not-clean",
+    summary: `${node} came back with ${errant.count()} transactions that are not in the history: ${errant}`,
+    primary: null,
+    previous: null,
+    next: `rebuild ${node} from ${op.state.primary}, or give it an empty data directory; Baton then points it home`,
+    detail: { errant: errant.toString() },
+  });
+  op.alert({
+    severity: "warning",
+    code: "node-quarantined",
+    title: `${op.cluster}: ${node} is quarantined`,
+    summary: `It holds ${errant.count()} transactions that no client was told OK for, or that were written behind the primary's back: ${errant}`,
+    action: `Look at them with mysqlbinlog on ${node} if they matter, then rebuild it from ${op.state.primary}.`,
+    node,
+  });
+}
+
+async function giveUp(op: Operation, node: string, code: RefusalCode, why: string): Promise<void> {
+  await op.change(end(op.state, "blocked", code, op.ports.nowUnixMs()));
+  op.event({
+    type: "operation-ended",
+    node,
+    outcome: "blocked",
+    code,
+    summary: `${node} could not be led home: ${why}`,
+    primary: null,
+    previous: null,
+    next: `baton history ${op.intent.operation}`,
+    detail: {},
+  });
+  op.alert({
+    severity: "warning",
+    code,
+    title: `${op.cluster}: ${node} could not rejoin (${code})`,
+    summary: why,
+    action: "Baton tries again by itself; when the error stays, rebuild the node.",
+    node,
+  });
+}

@@ -1,0 +1,97 @@
+/**
+ * One intent, from its arrival to the end of its operation: fresh, taken over from a dead executor, or too late.
+ */
+import type { Before, ClusterState, DeclaredCluster, Intent } from "@baton/contracts";
+import { claim, takeOver } from "@baton/protocol";
+import { adopt } from "./adopt.ts";
+import { failover } from "./failover.ts";
+import { Operation, type Ports } from "./operation.ts";
+import { Refusal, Superseded } from "./refusal.ts";
+import { rejoin } from "./rejoin.ts";
+
+/** What was published is stored within this time, or its loss is logged. */
+const PUBLISH_MS = 5_000;
+
+export type Found = { value: ClusterState; revision: number } | null;
+
+export type Entry = "fresh" | "take-over" | "ended" | "too-late";
+
+/** How the intent stands to the state as it is now. Pure. */
+export function entryOf(intent: Intent, found: Found): Entry {
+  if (found !== null && found.value.operation?.id === intent.operation) return "take-over";
+  if (found !== null && found.value.last?.id === intent.operation) return "ended";
+  if ((found?.revision ?? 0) === intent.stateRevision) return "fresh";
+  return "too-late";
+}
+
+/** What was running when the intent was given: what a rolled-back operation puts back. Pure. */
+export function beforeOf(intent: Intent): Before {
+  const entries = Object.entries(intent.nodes);
+  return {
+    receiverOn: entries
+      .filter(([node, s]) => node !== intent.node && s?.replica != null && s.replica.receiver !== "off")
+      .map(([node]) => node),
+    writable: entries.filter(([, s]) => s?.readOnly === false).map(([node]) => node),
+  };
+}
+
+export interface RunResult {
+  entry: Entry;
+  operation: Operation | null;
+}
+
+/**
+ * Runs the intent. Returns when nothing is left to do for it; throws when it must be delivered again (NATS
+ * away, an error that the protocol has no name for before anything was claimed).
+ */
+export async function runIntent(
+  intent: Intent,
+  declared: DeclaredCluster,
+  found: Found,
+  ports: Ports,
+  onOperation: (op: Operation) => void,
+): Promise<RunResult> {
+  let entry = entryOf(intent, found);
+  if (entry === "too-late" || entry === "ended") {
+    // The watched copy may be a moment behind or ahead of the intent: ask once before giving it up.
+    found = await ports.readState(intent.cluster);
+    entry = entryOf(intent, found);
+  }
+  if (entry === "too-late" || entry === "ended") return { entry, operation: null };
+
+  const op = new Operation(intent, declared, found, ports);
+  onOperation(op);
+  try {
+    if (intent.kind === "adopt") await adopt(op);
+    else {
+      await op.step("claim", async () => {
+        const next =
+          entry === "take-over"
+            ? takeOver(op.state, ports.executor)
+            : claim(op.state, intent, ports.executor, ports.nowUnixMs(), beforeOf(intent));
+        await op.change(next);
+        return {
+          value: null,
+          summary:
+            entry === "take-over"
+              ? `taken over (${next.operation?.takeovers})`
+              : `${next.phase} for epoch ${next.epoch}`,
+        };
+      });
+      if (intent.kind === "failover") await failover(op);
+      else await rejoin(op);
+    }
+  } catch (error) {
+    if (error instanceof Superseded) {
+      op.supersede(error.code, error.message);
+      return { entry, operation: op };
+    }
+    if (error instanceof Refusal && intent.kind === "adopt") return { entry, operation: op };
+    // After the commit point there is no way but forward: the intent comes again, to this executor or another.
+    op.supersede("internal", error instanceof Error ? error.message : String(error));
+    throw error;
+  } finally {
+    await op.letGo(PUBLISH_MS);
+  }
+  return { entry, operation: op };
+}

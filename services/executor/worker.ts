@@ -1,0 +1,195 @@
+/** The executor's shell: takes intents from the stream, keeps the warm copies, runs one operation a cluster at a time. */
+import type { Consumer } from "@baton/bus";
+import { type ClusterState, type DeclaredCluster, type Intent, MESSAGES, type Vouch } from "@baton/contracts";
+import type { ServiceContext } from "@baton/runtime";
+import { SessionHand } from "./hand.ts";
+import { Lease } from "./lease.ts";
+import type { Operation, Ports } from "./operation.ts";
+import { runIntent } from "./run.ts";
+import { WarmSessions } from "./warm-sessions.ts";
+
+/** A dead executor's intent is delivered to another after this time; a running one says so three times as often. */
+const ACK_WAIT_MS = 5_000;
+/** Operations of different clusters side by side. */
+const CONCURRENCY = 16;
+
+export class Worker {
+  readonly #ctx: ServiceContext;
+  readonly #declared = new Map<string, DeclaredCluster>();
+  readonly #states = new Map<string, { value: ClusterState; revision: number }>();
+  readonly #vouches = new Map<string, Map<string, Vouch>>();
+  readonly #running = new Map<string, Promise<void>>();
+  readonly #sessions: WarmSessions;
+  readonly #stops: (() => void | Promise<void>)[] = [];
+  #consumer: Consumer | null = null;
+
+  constructor(ctx: ServiceContext) {
+    this.#ctx = ctx;
+    this.#sessions = new WarmSessions({
+      name: `baton-executor ${ctx.instance}`,
+      access: (cluster) => ctx.access(cluster),
+      onNote: (cluster, node, text) => ctx.log.info({ cluster, node }, `${cluster}.${node}: ${text}`),
+    });
+  }
+
+  async start(): Promise<void> {
+    const { bus } = this.#ctx;
+    this.#stops.push(
+      await bus.bucket("baton_clusters").watch({
+        onChange: (cluster, declared) => {
+          if (declared === null) this.#declared.delete(cluster);
+          else this.#declared.set(cluster, declared);
+          this.#sessions.declare(cluster, declared);
+        },
+      }),
+      await bus.bucket("baton_state").watch({
+        onChange: (cluster, value, revision) => {
+          if (value === null) this.#states.delete(cluster);
+          else this.#states.set(cluster, { value, revision });
+        },
+      }),
+      await bus.bucket("baton_vouch").watch({
+        onChange: (key, vouch) => {
+          const [cluster = "", node = ""] = key.split(".");
+          const ofCluster = this.#vouches.get(cluster) ?? new Map<string, Vouch>();
+          this.#vouches.set(cluster, ofCluster);
+          if (vouch === null) ofCluster.delete(node);
+          else ofCluster.set(node, vouch);
+        },
+      }),
+    );
+    this.#consumer = await bus.consume(
+      [MESSAGES.intent],
+      {
+        stream: "BATON_INTENTS",
+        durable: "executor",
+        ackWaitMs: ACK_WAIT_MS,
+        concurrency: CONCURRENCY,
+        deliver: "all",
+      },
+      async (_message, intent, meta) => this.#take(intent as Intent, meta.traceparent),
+    );
+  }
+
+  ready(): { ok: boolean; why?: string } {
+    return this.#consumer === null ? { ok: false, why: "not taking intents yet" } : { ok: true };
+  }
+
+  async stop(): Promise<void> {
+    await this.#consumer?.stop();
+    await Promise.allSettled(this.#running.values());
+    for (const stop of this.#stops.reverse()) await stop();
+    await this.#sessions.stop();
+  }
+
+  /** The same intent may be delivered again while it still runs here, after NATS was away: it is run once. */
+  async #take(intent: Intent, traceparent: string | null): Promise<void> {
+    const already = this.#running.get(intent.operation);
+    if (already !== undefined) return already;
+    const run = this.#run(intent, traceparent).finally(() => this.#running.delete(intent.operation));
+    this.#running.set(intent.operation, run);
+    return run;
+  }
+
+  async #run(intent: Intent, traceparent: string | null): Promise<void> {
+    const { bus, log, instance } = this.#ctx;
+    const declared =
+      this.#declared.get(intent.cluster) ?? (await bus.bucket("baton_clusters").get(intent.cluster))?.value;
+    if (declared === undefined) {
+      log.warn(
+        { cluster: intent.cluster, operation: intent.operation },
+        `${intent.cluster} is not declared any more: its intent is dropped`,
+      );
+      return;
+    }
+    const locks = bus.bucket("baton_locks");
+    let running: Operation | null = null;
+    const lease = new Lease(
+      intent.cluster,
+      { operation: intent.operation, kind: intent.kind, holder: instance, sinceUnixMs: Date.now() },
+      intent.lockRevision,
+      locks,
+      (by) => running?.supersede("lock-lost", `the cluster's lock passed to ${by}`),
+    );
+    lease.begin();
+    const beganMs = performance.now();
+    try {
+      const { entry, operation } = await runIntent(
+        intent,
+        declared,
+        this.#states.get(intent.cluster) ?? null,
+        this.#ports(traceparent),
+        (op) => {
+          running = op;
+        },
+      );
+      const last = operation?.state.last;
+      log.info(
+        {
+          cluster: intent.cluster,
+          operation: intent.operation,
+          entry,
+          outcome: last?.outcome,
+          code: last?.code,
+          tookMs: Math.round(performance.now() - beganMs),
+        },
+        entry === "too-late" || entry === "ended"
+          ? `${intent.operation}: nothing to do, it is ${entry === "ended" ? "ended already" : "too late"}`
+          : `${intent.operation}: ${last?.outcome ?? "left to another"}${last?.code ? ` (${last.code})` : ""}`,
+      );
+    } catch (error) {
+      log.error(
+        { err: error, operation: intent.operation },
+        `${intent.operation}: interrupted; it is taken up again`,
+      );
+      throw error;
+    } finally {
+      await lease.end();
+    }
+  }
+
+  #ports(traceparent: string | null): Ports {
+    const { bus, log, instance } = this.#ctx;
+    const states = bus.bucket("baton_state");
+    const stored = (what: string) => (error: unknown) =>
+      log.error({ err: error }, `a ${what} could not be stored`);
+    return {
+      executor: instance,
+      now: () => performance.now(),
+      nowUnixMs: () => Date.now(),
+      readState: (cluster) => states.get(cluster),
+      writeState: (cluster, state, revision) =>
+        revision === 0 ? states.create(cluster, state) : states.update(cluster, state, revision),
+      takeHand: async (cluster, node, connectMs) => {
+        const { session, dialect } = await this.#sessions.take(cluster, node, connectMs);
+        try {
+          return await SessionHand.take(node, dialect, session, connectMs, (s) =>
+            this.#sessions.giveBack(cluster, node, s),
+          );
+        } catch (error) {
+          session.destroy();
+          throw error;
+        }
+      },
+      openHelper: async (cluster, node, connectMs) => {
+        const { session, dialect } = await this.#sessions.take(cluster, node, connectMs);
+        return SessionHand.unlocked(node, dialect, session);
+      },
+      vouches: (cluster) => this.#vouches.get(cluster) ?? new Map(),
+      access: (cluster) => this.#ctx.access(cluster),
+      publishStep: (step) =>
+        bus.append(MESSAGES.step, step, { traceparent }).then(() => undefined, stored("step")),
+      publishEvent: (event) =>
+        bus
+          .append(MESSAGES.event, event, {
+            traceparent,
+            msgId: `${event.operation}.${event.type}.${event.epoch}`,
+          })
+          .then(() => undefined, stored("event")),
+      publishAlert: (alert) =>
+        bus
+          .append(MESSAGES.alert, alert, { traceparent, msgId: alert.id })
+          .then(() => undefined, stored("alert")),
+    };
+  }
+}
