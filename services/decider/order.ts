@@ -11,6 +11,7 @@ export interface OrderPorts {
   lockCreate(cluster: string, holder: LockHolder): Promise<number | null>;
   lockGet(cluster: string): Promise<{ value: LockHolder; revision: number } | null>;
   lockUpdate(cluster: string, holder: LockHolder, revision: number): Promise<number | null>;
+  lockRemove(cluster: string, revision: number): Promise<boolean>;
   append(
     intent: Intent,
     o: { msgId: string; expectLastSubjectSequence: number },

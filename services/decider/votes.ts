@@ -131,10 +131,12 @@ export function replicaVotes(picture: Picture, primary: string, now: number, s: 
   return Object.keys(declared)
     .filter((node) => node !== primary && !quarantined.includes(node))
     .map((node): ReplicaVote => {
+      const reached = reachable(picture, node, sinceMs, now, s);
+      if (reached === false) return { node, finds: "unreachable", heardAgeMs: null };
       const known = picture.statuses.get(node);
-      if (known === undefined || known.atMs < sinceMs || now - known.atMs > s.freshMs) {
-        const reached = reachable(picture, node, sinceMs, now, s);
-        return { node, finds: reached === false ? "unreachable" : "unknown", heardAgeMs: null };
+      // A status outlives its server: it counts only with a sample that reaches the node now.
+      if (reached === null || known === undefined || known.atMs < sinceMs || now - known.atMs > s.freshMs) {
+        return { node, finds: "unknown", heardAgeMs: null };
       }
       const r = known.status.replica;
       if (r === null) return { node, finds: "stopped", heardAgeMs: null };

@@ -1,0 +1,260 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Scene, uuid } from "./scene.testkit.ts";
+
+const lost = { receiver: "connecting" as const, receiverErrno: 2003 };
+
+function calmCluster(nodes = 3, ...probers: string[]): Scene {
+  const scene = new Scene(nodes);
+  scene.steady();
+  scene.calm(...probers);
+  scene.effects = [];
+  expect(scene.code()).toBe("healthy");
+  return scene;
+}
+
+describe("a dead primary", () => {
+  it("is replaced when refused twice and every replica has lost it", () => {
+    const s = calmCluster();
+    s.refused("n1");
+    expect(s.orders()).toEqual([]);
+    s.replica("n2", lost);
+    expect(s.orders()).toEqual([]);
+    s.replica("n3", lost);
+    expect(s.code()).toBe("primary-dead");
+    expect(s.orders()).toEqual(["failover n1"]);
+  });
+
+  it("is not believed dead on one refusal or on a closed connection", () => {
+    const s = calmCluster();
+    s.sample("n1", "p1", { outcome: "closed" });
+    s.sample("n1", "p1", { outcome: "refused", attempts: 1 });
+    s.replica("n2", lost);
+    s.replica("n3", lost);
+    expect(s.code()).toBe("healthy");
+    expect(s.orders()).toEqual([]);
+  });
+
+  it("hung: needs a silence longer than the threshold and replicas that hear nothing", () => {
+    const s = calmCluster();
+    s.sample("n1", "p1", { outcome: "timeout-query", attempts: 1, silentMs: 299, thresholdMs: 300 });
+    s.replica("n2", { heardAgeMs: 900 });
+    s.replica("n3", { heardAgeMs: 900 });
+    expect(s.orders()).toEqual([]);
+    s.sample("n1", "p1", { outcome: "timeout-query", attempts: 2, silentMs: 301, thresholdMs: 300 });
+    expect(s.orders()).toEqual(["failover n1"]);
+  });
+
+  it("is asked about again while a replica's word is older than the suspicion", () => {
+    const s = calmCluster();
+    expect(
+      s.refused("n1").some((e) => e.type === "look-now") || s.effects.some((e) => e.type === "look-now"),
+    ).toBe(true);
+  });
+
+  it("orders once from one state, and again only after a refused try and its pause", () => {
+    const s = calmCluster();
+    s.refused("n1");
+    s.replica("n2", lost);
+    s.replica("n3", lost);
+    s.refused("n1");
+    expect(s.orders()).toHaveLength(1);
+    s.steady(
+      { last: { id: "x", kind: "failover", outcome: "rolled-back", code: "internal", endedUnixMs: 0 } },
+      7,
+    );
+    s.replica("n2", lost);
+    s.replica("n3", lost);
+    s.refused("n1");
+    expect(s.orders()).toHaveLength(1);
+    s.now += 5_001;
+    s.refused("n1");
+    s.replica("n2", lost);
+    s.replica("n3", lost);
+    expect(s.orders()).toHaveLength(2);
+  });
+});
+
+describe("a living primary keeps its pen", () => {
+  it("when a replica still hears it", () => {
+    const s = calmCluster();
+    s.refused("n1");
+    s.replica("n2", lost);
+    s.replica("n3", {});
+    expect(s.code()).toBe("primary-unreachable-replicas-fine");
+    expect(s.orders()).toEqual([]);
+  });
+
+  it("when only half of the probers, or one region of two, find it dead", () => {
+    const s = calmCluster(3, "p1", "p2", "p3-us", "p4-us");
+    for (const p of ["p1", "p2"]) s.refused("n1", p);
+    for (const n of ["n2", "n3"]) s.replica(n, lost);
+    expect(s.orders()).toEqual([]);
+    s.refused("n1", "p3-us");
+    for (const n of ["n2", "n3"]) s.replica(n, lost);
+    // 3 of 4 probers, but in one region of two only: half of the us region still reaches it.
+    expect(s.orders()).toEqual([]);
+    s.refused("n1", "p4-us");
+    expect(s.orders()).toEqual(["failover n1"]);
+  });
+
+  it("when the prober finds everything dead: it is blind", () => {
+    const s = calmCluster(3, "p1", "p2", "p3");
+    for (const n of ["n1", "n2", "n3"]) {
+      s.sample(n, "p1", { outcome: "timeout-connect", silentMs: 9_000, attempts: 3 });
+      s.sample(n, "p2", { outcome: "timeout-connect", silentMs: 9_000, attempts: 3 });
+    }
+    expect(s.code()).toBe("prober-blind");
+    for (const n of ["n1", "n2", "n3"])
+      s.sample(n, "p3", { outcome: "timeout-connect", silentMs: 9_000, attempts: 3 });
+    expect(s.code()).toBe("primary-and-all-replicas-unreachable");
+    expect(s.orders()).toEqual([]);
+  });
+
+  it("when it is full, when it refuses our account, when all replicas' receivers were stopped by hand", () => {
+    const s = calmCluster();
+    for (const n of ["n2", "n3"]) s.replica(n, { receiver: "off" });
+    s.sample("n1", "p1", { outcome: "too-many-connections", errno: 1040, attempts: 5, silentMs: 9_000 });
+    expect(s.code()).toBe("primary-overloaded");
+    s.sample("n1", "p1", { outcome: "auth", errno: 1045, attempts: 6, silentMs: 9_000 });
+    expect(s.code()).toBe("credentials-failing");
+    s.sample("n1");
+    expect(s.code()).toBe("replication-stopped");
+    expect(s.orders()).toEqual([]);
+  });
+
+  it("when no prober has been heard for a while", () => {
+    const s = calmCluster();
+    s.wait(60_000);
+    expect(s.orders()).toEqual([]);
+    expect(s.code()).toBe("healthy");
+  });
+});
+
+describe("warm-up", () => {
+  it("concludes nothing before a healthy baseline", () => {
+    const s = new Scene();
+    s.steady();
+    s.refused("n1");
+    for (const n of ["n2", "n3"]) s.replica(n, { ...lost, sourceUuid: "" });
+    s.wait(10_000);
+    s.refused("n1");
+    for (const n of ["n2", "n3"]) s.replica(n, { ...lost, sourceUuid: "" });
+    expect(s.code()).toBe("warming-up");
+    expect(s.orders()).toEqual([]);
+  });
+
+  it("of a decider restarted in the middle takes the replicas' memory for a baseline, after 5 s", () => {
+    const s = new Scene();
+    s.steady();
+    s.refused("n1");
+    for (const n of ["n2", "n3"]) s.replica(n, lost);
+    expect(s.orders()).toEqual([]);
+    s.wait(5_000);
+    s.refused("n1");
+    for (const n of ["n2", "n3"]) s.replica(n, lost);
+    expect(s.orders()).toEqual(["failover n1"]);
+  });
+});
+
+describe("a failover that would not be safe", () => {
+  it("is not ordered, and the refusal is named", () => {
+    const s = calmCluster();
+    s.refused("n2");
+    s.refused("n1");
+    s.replica("n3", lost);
+    expect(s.code()).toBe("failover-not-possible");
+    expect(s.picture.diagnosis?.refusal).toBe("ackers-unreachable");
+    expect(s.orders()).toEqual([]);
+  });
+});
+
+describe("adoption", () => {
+  it("takes the one writable node that others follow", () => {
+    const s = new Scene();
+    s.calm();
+    expect(s.orders()).toEqual(["adopt n1"]);
+  });
+  it("does not choose between two writable nodes", () => {
+    const s = new Scene();
+    s.calm();
+    s.effects = [];
+    const two = new Scene();
+    two.replica("n2", {}, "p1", { readOnly: false });
+    two.sample("n1");
+    two.wait(6_000);
+    two.replica("n2", {}, "p1", { readOnly: false });
+    two.sample("n1");
+    expect(two.code()).toBe("no-primary");
+    expect(two.orders()).toEqual([]);
+  });
+});
+
+describe("a node out of its place", () => {
+  it("is led home after a second: a former primary, a replica restarted", () => {
+    const s = calmCluster();
+    const stray = () => s.replica("n3", null, "p1", { readOnly: true });
+    stray();
+    expect(s.orders()).toEqual([]);
+    s.now += 1_100;
+    s.sample("n1");
+    stray();
+    expect(s.orders()).toEqual(["rejoin n3"]);
+  });
+
+  it("is left alone when somebody stopped it on purpose", () => {
+    const s = calmCluster();
+    s.feed({
+      type: "vouch",
+      node: "n3",
+      vouch: { cluster: "shop", node: "n3", serverUuid: uuid("n3"), startedUnixS: 100, held: "" },
+    });
+    for (let i = 0; i < 5; i++) {
+      s.now += 1_000;
+      s.sample("n1");
+      s.replica("n3", { receiver: "off" });
+    }
+    expect(s.code()).toBe("replication-stopped");
+    expect(s.orders()).toEqual([]);
+  });
+
+  it("that is quarantined stays so until it holds nothing extra", () => {
+    const s = calmCluster();
+    s.steady({ quarantined: ["n3"] }, 9);
+    const errant = `${uuid("n1")}:1-10,${uuid("n3")}:1`;
+    for (let i = 0; i < 3; i++) {
+      s.now += 1_000;
+      s.sample("n1");
+      s.sample("n2");
+      s.replica("n3", null, "p1", { executed: errant });
+    }
+    expect(s.orders()).toEqual([]);
+    for (let i = 0; i < 3; i++) {
+      s.now += 1_000;
+      s.sample("n1");
+      s.sample("n2");
+      s.replica("n3", null, "p1", { executed: "" });
+    }
+    expect(s.orders()).toEqual(["rejoin n3"]);
+  });
+});
+
+describe("any order of the same evidence", () => {
+  it("leads to the same one order", () => {
+    fc.assert(
+      fc.property(fc.shuffledSubarray([0, 1, 2, 3, 4], { minLength: 5, maxLength: 5 }), (order) => {
+        const s = calmCluster();
+        s.sample("n1", "p1", { outcome: "closed" });
+        const events = [
+          () => s.sample("n1", "p1", { outcome: "refused", attempts: 2 }),
+          () => s.replica("n2", lost),
+          () => s.replica("n3", lost),
+          () => s.replica("n2", lost),
+          () => s.replica("n3", lost),
+        ];
+        for (const i of order) events[i]?.();
+        return s.orders().join() === "failover n1";
+      }),
+    );
+  });
+});

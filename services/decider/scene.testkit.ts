@@ -1,0 +1,169 @@
+/** A small stage for the decider's core: three nodes, any probers, a clock that the test moves. */
+import {
+  type ClusterState,
+  DeclaredCluster,
+  type NodeStatus,
+  type ReplicaStatus,
+  type Sample,
+} from "@baton/contracts";
+import { decide, type Effect, type Settings } from "./decide.ts";
+import { emptyPicture, type Input, type Picture } from "./picture.ts";
+
+export const SETTINGS: Settings = { decider: "d1", freshMs: 3_000, heartbeatSilentMs: 500, retryMs: 5_000 };
+export const uuid = (node: string) => `${(node.at(-1) ?? "").repeat(8)}-0000-0000-0000-000000000000`;
+
+export class Scene {
+  now = 1_000;
+  picture: Picture;
+  effects: Effect[] = [];
+  readonly #seq = new Map<string, number>();
+  readonly settings: Settings;
+
+  constructor(nodes = 3, settings: Partial<Settings> = {}, acks = 1) {
+    this.settings = { ...SETTINGS, ...settings };
+    this.picture = emptyPicture("shop", this.now);
+    const declared = DeclaredCluster.parse({
+      cluster: "shop",
+      nodes: Object.fromEntries(
+        Array.from({ length: nodes }, (_, i) => [`n${i + 1}`, { host: `h${i + 1}`, port: 3306 }]),
+      ),
+      policy: { acks },
+    });
+    this.feed({ type: "declared", declared });
+    this.feed({ type: "state-known" });
+  }
+
+  feed(input: Input): Effect[] {
+    const { picture, effects } = decide(this.picture, input, this.now, this.settings);
+    this.picture = picture;
+    this.effects.push(...effects);
+    return effects;
+  }
+
+  /** Lets time pass; deciders tick every 250 ms. */
+  wait(ms: number): Effect[] {
+    const out: Effect[] = [];
+    for (let left = ms; left > 0; left -= 250) {
+      this.now += Math.min(250, left);
+      out.push(...this.feed({ type: "tick" }));
+    }
+    return out;
+  }
+
+  steady(more: Partial<ClusterState> = {}, revision = 5): Effect[] {
+    return this.feed({
+      type: "state",
+      revision,
+      state: {
+        cluster: "shop",
+        epoch: 1,
+        primary: "n1",
+        primaryUuid: uuid("n1"),
+        phase: "steady",
+        operation: null,
+        last: null,
+        quarantined: [],
+        ...more,
+      },
+    });
+  }
+
+  status(
+    node: string,
+    more: Partial<NodeStatus> = {},
+    replica: Partial<ReplicaStatus> | null = {},
+  ): NodeStatus {
+    const primary = node === "n1" && replica !== null && Object.keys(replica).length === 0;
+    return {
+      serverUuid: uuid(node),
+      serverId: 1,
+      version: "9.7.4",
+      flavour: "mysql",
+      startedUnixS: 100,
+      readOnly: !primary,
+      superReadOnly: !primary,
+      gtidMode: true,
+      executed: `${uuid("n1")}:1-10`,
+      relayLogRecovery: false,
+      replica:
+        primary || replica === null
+          ? null
+          : {
+              sourceHost: "h1",
+              sourcePort: 3306,
+              sourceUuid: uuid("n1"),
+              receiver: "on",
+              receiverErrno: 0,
+              receiverError: "",
+              heardAgeMs: 50,
+              applier: "on",
+              applierErrno: 0,
+              applierError: "",
+              received: `${uuid("n1")}:1-10`,
+              autoPosition: true,
+              delayMs: 0,
+              ...replica,
+            },
+      semiSync: null,
+      ...more,
+    };
+  }
+
+  sample(node: string, prober = "p1", more: Partial<Sample> = {}): Effect[] {
+    const key = `${node}/${prober}`;
+    const seq = (this.#seq.get(key) ?? 0) + 1;
+    this.#seq.set(key, seq);
+    return this.feed({
+      type: "sample",
+      sample: {
+        cluster: "shop",
+        node,
+        region: prober.includes("us") ? "us" : "eu",
+        prober,
+        seq,
+        cause: "tick",
+        outcome: "ok",
+        rttMs: 1,
+        attempts: 0,
+        silentMs: 0,
+        thresholdMs: 300,
+        errno: null,
+        error: null,
+        status: more.outcome !== undefined && more.outcome !== "ok" ? null : this.status(node),
+        ...more,
+      },
+    });
+  }
+
+  replica(
+    node: string,
+    replica: Partial<ReplicaStatus> | null,
+    prober = "p1",
+    more: Partial<NodeStatus> = {},
+  ): Effect[] {
+    return this.sample(node, prober, { status: this.status(node, more, replica) });
+  }
+
+  /** Every prober sees every node well; a moment later than the last change of state. */
+  calm(...probers: string[]): Effect[] {
+    this.now += 10;
+    const out: Effect[] = [];
+    for (const p of probers.length === 0 ? ["p1"] : probers)
+      for (const node of Object.keys(this.picture.declared?.nodes ?? {})) out.push(...this.sample(node, p));
+    return out;
+  }
+
+  refused(node: string, prober = "p1"): Effect[] {
+    this.sample(node, prober, { outcome: "closed", attempts: 0 });
+    this.sample(node, prober, { outcome: "refused", attempts: 1 });
+    return this.sample(node, prober, { outcome: "refused", attempts: 2 });
+  }
+
+  orders(): string[] {
+    return this.effects.flatMap((e) => (e.type === "order" ? [`${e.order.kind} ${e.order.node}`] : []));
+  }
+
+  code(): string | undefined {
+    return this.picture.diagnosis?.code;
+  }
+}
