@@ -131,6 +131,7 @@ ${examples("baton check -c baton.yaml")}`,
     .option("--rounds <n>", "so many takeovers, one after another", wholeNumber(1, 1000), 1)
     .option("--nodes <n>", "nodes of the cluster", wholeNumber(3, 9), 3)
     .addOption(json("one object a round, nothing else on stdout"))
+    .option("-v, --verbose", "the services' logs on stderr")
     .addHelpText(
       "after",
       `

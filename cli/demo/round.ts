@@ -1,0 +1,193 @@
+/** One round: calm, fault, takeover, the old primary's way home. Times are monotonic milliseconds of this process. */
+import { LabError, monotonicMs, type Writer } from "@baton/lab";
+import { Cast } from "./cast.ts";
+import { Pulse } from "./pulse.ts";
+import type { Stage } from "./stage.ts";
+import { type Fault, type Moment, Timeline } from "./timeline.ts";
+
+/** What `--json` prints, as it is. Times in milliseconds, to the microsecond. */
+export interface RoundResult {
+  fault: Fault;
+  downtime_ms: number | null;
+  detect_ms: number | null;
+  decide_ms: number | null;
+  execute_ms: number | null;
+  acknowledged: number;
+  lost: number;
+  split: number;
+  epoch: number | null;
+  rejoined_ms: number | null;
+}
+
+export interface RoundOptions {
+  fault: Fault;
+  /** How long to watch the calm before the fault, and the new calm after it. */
+  calmMs: number;
+  signal: AbortSignal;
+  /** The act has changed, or something happened. */
+  onAct(act: string): void;
+  onErrant(gtids: string): void;
+}
+
+const WHOLE_MS = 90_000;
+const RECOVERY_MS = 60_000;
+const REJOIN_MS = 90_000;
+
+/** A node that comes home, or does not. */
+interface Homecoming {
+  what: "rejoined" | "quarantined" | "nothing";
+  atMs: number;
+  errant: string;
+}
+
+export class Round {
+  readonly #stage: Stage;
+  readonly #o: RoundOptions;
+  readonly cast: Cast;
+  readonly pulse = new Pulse();
+  readonly writer: Writer;
+  #timeline: Timeline | null = null;
+  #home: { node: string; tell(home: Homecoming): void } | null = null;
+
+  constructor(stage: Stage, primary: string | null, o: RoundOptions) {
+    this.#stage = stage;
+    this.#o = o;
+    this.cast = new Cast(stage.lab.clusterDeclaration().nodes, primary);
+    this.writer = stage.lab.writer({ onAck: ({ atMs }) => this.pulse.acknowledged(atMs) });
+    stage.listen({
+      sample: (s, atMs) => {
+        this.cast.sample(s);
+        this.#timeline?.sample(s, atMs);
+      },
+      diagnosis: (d, atMs) => this.#timeline?.diagnosis(d, atMs),
+      intent: (i, atMs) => this.#timeline?.intent(i, atMs),
+      step: (s, atMs) => this.#timeline?.step(s, atMs),
+      event: (e, atMs) => {
+        this.cast.event(e);
+        this.#timeline?.event(e, atMs);
+        if (e.node !== null && e.node === this.#home?.node) {
+          if (e.type === "node-rejoined") this.#home.tell({ what: "rejoined", atMs, errant: "" });
+          if (e.type === "node-quarantined") {
+            this.#home.tell({ what: "quarantined", atMs, errant: String(e.detail.errant ?? "") });
+          }
+        }
+      },
+    });
+  }
+
+  get moments(): readonly Moment[] {
+    return this.#timeline?.moments ?? [];
+  }
+
+  async run(): Promise<RoundResult> {
+    const { fault, calmMs, signal, onAct } = this.#o;
+    onAct("waiting until every replica follows and a failover would succeed");
+    const view = await this.#stage.whole(WHOLE_MS, signal);
+    const old = view.primary as string;
+    onAct(
+      `calm: four clients write to ${old}; in a moment it will be ${fault === "kill" ? "killed" : "stopped dead"}`,
+    );
+    await this.#calm(calmMs);
+
+    const node = this.#stage.lab.node(old);
+    const faultMs = fault === "kill" ? node.killNow() : node.hang();
+    this.writer.fault(faultMs);
+    const timeline = new Timeline(fault, old, faultMs);
+    this.#timeline = timeline;
+    this.cast.fate(old, fault === "kill" ? "killed" : "hung");
+    onAct(`${old} is gone; Baton is on its own now`);
+    const downtimeMs = await this.#recovered();
+    if (downtimeMs !== null) timeline.firstWrite(faultMs + downtimeMs, this.writer.snapshot().node);
+    await this.#calm(calmMs);
+
+    const rejoinedMs = downtimeMs === null ? null : await this.#bringHome(old);
+    if (rejoinedMs !== null) await this.#calm(calmMs / 2);
+    onAct("counting: is every acknowledged write there?");
+    const report = await this.writer.stop();
+    const { detectMs, decideMs, executeMs } = timeline.figures();
+    onAct("done");
+    return {
+      fault,
+      downtime_ms: rounded(downtimeMs),
+      detect_ms: rounded(detectMs),
+      decide_ms: rounded(decideMs),
+      execute_ms: rounded(executeMs),
+      acknowledged: report.acknowledged,
+      lost: report.lost.length,
+      split: report.split.length,
+      epoch: timeline.epoch,
+      rejoined_ms: rounded(rejoinedMs),
+    };
+  }
+
+  async #recovered(): Promise<number | null> {
+    try {
+      return await this.#orAborted(this.writer.recovered(RECOVERY_MS));
+    } catch (error) {
+      if (error instanceof LabError && error.code === "not-recovered") return null;
+      throw error;
+    }
+  }
+
+  /** Starts or resumes the old primary and waits until it follows the new one, over an empty directory if it must. */
+  async #bringHome(old: string): Promise<number | null> {
+    const { fault, onAct, onErrant, signal } = this.#o;
+    const node = this.#stage.lab.node(old);
+    let home = this.#homecoming(old);
+    onAct(
+      fault === "kill" ? `${old} is started again` : `${old} wakes up and still thinks that it is primary`,
+    );
+    const backMs = monotonicMs();
+    this.cast.fate(old, "starting");
+    if (fault === "kill") await this.#orAborted(node.start(signal));
+    else node.resume();
+    let found = await this.#orAborted(home);
+    if (found.what === "quarantined") {
+      onErrant(found.errant);
+      onAct(`${old} is quarantined; the lab gives it an empty data directory`);
+      home = this.#homecoming(old);
+      this.cast.fate(old, "starting");
+      await this.#orAborted(node.reseed());
+      onAct(`${old} is empty; Baton points it at the new primary`);
+      found = await this.#orAborted(home);
+    }
+    this.#home = null;
+    return found.what === "rejoined" ? found.atMs - backMs : null;
+  }
+
+  #homecoming(node: string): Promise<Homecoming> {
+    return new Promise((tell) => {
+      const timer = setTimeout(() => tell({ what: "nothing", atMs: monotonicMs(), errant: "" }), REJOIN_MS);
+      this.#home = {
+        node,
+        tell: (home) => {
+          clearTimeout(timer);
+          tell(home);
+        },
+      };
+    });
+  }
+
+  #calm(ms: number): Promise<void> {
+    return this.#orAborted(new Promise((done) => setTimeout(done, ms)));
+  }
+
+  #orAborted<T>(promise: Promise<T>): Promise<T> {
+    const { signal } = this.#o;
+    return new Promise<T>((done, fail) => {
+      const abort = () => fail(signal.reason);
+      if (signal.aborted) abort();
+      signal.addEventListener("abort", abort, { once: true });
+      promise.then(done, fail).finally(() => signal.removeEventListener("abort", abort));
+    });
+  }
+}
+
+function rounded(ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms * 1000) / 1000;
+}
+
+/** Nothing lost, nothing split, writes came back and so did the old primary. */
+export function isGood(r: RoundResult): boolean {
+  return r.lost === 0 && r.split === 0 && r.downtime_ms !== null && r.rejoined_ms !== null;
+}
