@@ -83,15 +83,12 @@ function explain(issue: Issue, values: unknown): Explained {
       const kinds = acceptsText(Config, issue.path) ? "a text or a list of texts" : "something else";
       return invalid(`${kinds} must stand there, and it is ${found}.`, `Write ${kinds}.`);
     }
-    case "too_small":
-      return invalid(
-        issue.origin === "string" || issue.origin === "array"
-          ? `it is ${found}: ${plain(issue.message)}.`
-          : `it is ${found}, and must be at least ${issue.minimum}.`,
-        issue.origin === "string" || issue.origin === "array"
-          ? "Write more."
-          : `Write ${issue.minimum} or more.`,
-      );
+    case "too_small": {
+      const of: Record<string, string> = { string: " characters", array: " entries" };
+      const own = issue.message.startsWith("Too small") ? null : plain(issue.message);
+      const bound = `${issue.minimum}${of[issue.origin] ?? ""}`;
+      return invalid(`it is ${found}, and ${own ?? `must be at least ${bound}`}.`, `Write ${bound} or more.`);
+    }
     case "too_big":
       return invalid(
         `it is ${found}, and may be at most ${issue.maximum}.`,

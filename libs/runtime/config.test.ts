@@ -53,6 +53,7 @@ describe("what is accepted", () => {
   test("an empty file is all defaults", () => {
     expect(load("").clusters).toEqual({});
     expect(load("# nothing\n").region).toBe("local");
+    expect(load("nats:\nclusters:\n").nats.port).toBe(4222);
   });
 
   test("no file at all is defaults and the environment", () => {

@@ -25,7 +25,8 @@ export function loadConfig(o: { file?: string | undefined; env?: NodeJS.ProcessE
   const folder = file === null ? process.cwd() : dirname(resolve(file));
 
   const overrides = overridesFrom(env);
-  const values = source.values;
+  // A section that is named and left empty is one without settings.
+  const values = Object.fromEntries(Object.entries(source.values).filter(([, value]) => value !== null));
   applyOverrides(values, overrides);
   const place = (path: Path): string => {
     const dotted = path.map(String).join(".");
