@@ -27,7 +27,7 @@ claim() {
 
 claimed() {
   ! somebody_else || return 1
-  printf '' >"$kit/claims/$me" || fail_write
+  { printf '' >"$kit/claims/$me"; } 2>/dev/null || fail_write
   ! somebody_else || {
     give_back
     return 1

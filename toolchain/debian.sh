@@ -54,6 +54,7 @@ set_up_apt() {
 APT::Sandbox::User "root";
 APT::Install-Recommends "false";
 APT::Get::AllowUnauthenticated "false";
+APT::Update::Error-Mode "any";
 Acquire::AllowInsecureRepositories "false";
 Acquire::AllowWeakRepositories "false";
 Acquire::AllowDowngradeToInsecureRepositories "false";
@@ -88,13 +89,21 @@ update_from_a_mirror() {
   while IFS= read -r mirror; do
     printf 'deb [arch=%s target=Packages signed-by=%s] %s %s main\n' \
       "$architecture" "$keyring" "$mirror" "$debian_suite" >"$apt/sources.list" || fail_write
-    run our_apt update && return 0
+    run our_apt update && lists_came && return 0
   done <"$stage/mirrors"
   if grep -qiE 'not signed|NO_PUBKEY|EXPKEYSIG|BADSIG|signature' "$log"; then
     cannot_fetch "the archive's signature does not hold against $keyring:" \
       "Bring the keys up to date (apt-get install debian-archive-keyring) and run baton again."
   fi
   cannot_fetch "apt could not read Debian's archive:"
+}
+
+# An apt that does not know Error-Mode calls an update without a single list a success
+lists_came() {
+  for list in "$apt/lists"/*_Packages*; do
+    [ -e "$list" ] && return 0
+  done
+  return 1
 }
 
 # What apt itself makes of the machine's sources, in whichever format they are, without lists having been fetched
@@ -209,7 +218,7 @@ servers_complete() {
       return 1
     }
     strangers=$(printf '%s\n' "$resolved" | awk -v root="$root/" '
-      /not found/ || ($2 == "=>" && index($3, root) != 1) { print $1 }')
+      /not found/ || ($2 == "=>" && !index($0, "=> " root)) { print $1 }')
     [ -z "$strangers" ] || {
       say_in_log "error: $program does not find $strangers"
       return 1
@@ -225,6 +234,7 @@ say_in_log() {
 
 # cannot_fetch FOUND [REMEDY]
 cannot_fetch() {
+  fail_if_disk_full
   case $1 in *:) details=$(log_tail) ;; *) details= ;; esac
   fail E_TOOLCHAIN_SERVERS "no mysqld $mysql_at_least or newer and nats-server $nats_at_least or newer, and $1" \
     ${details:+"$details"} ${2+"$2"} "$(install_servers)"

@@ -65,10 +65,11 @@ JSON
   "": { "name": "toolchain", "dependencies": { "$node_package": "$node_version" } },
   "node_modules/$node_package": { "version": "$node_version", "integrity": "$node_digest" } } }
 JSON
-  run npm_ci "$stage/node" ||
-    fail E_TOOLCHAIN_NODE "npm could not fetch $node_package $node_version:" "$(log_tail)" \
-      "See that npm reaches its registry and that there is room on the disk, and run baton again." \
+  npm_ci "$stage/node" || {
+    fail_if_disk_full
+    fail E_TOOLCHAIN_NODE "npm could not fetch $node_package $node_version:" "$(log_tail)" "$look_at_npm" \
       "Or: $(install_node)"
+  }
   fetched=$stage/node/node_modules/$node_package
   runs_as "$fetched/bin/node" "$node_version" ||
     fail E_TOOLCHAIN_NODE "the official Node $node_version does not run on this machine (another C library?)" \

@@ -16,8 +16,7 @@
 prepare() {
   [ "$needs_servers" = no ] || check_given_servers
   mkdir -p "$kit/claims" "$kit/staging" 2>/dev/null ||
-    fail E_TOOLCHAIN_WRITE "cannot write in $kit" \
-      "Make this folder writable for you ($(id -un)), or free some space on its disk, and run baton again."
+    fail_write
   trap 'clear_up' EXIT
   trap 'interrupted 129' HUP
   trap 'interrupted 130' INT
@@ -26,7 +25,7 @@ prepare() {
   clear_staging
   stage=$kit/staging/$me
   log=$stage/log
-  mkdir "$stage" && printf '' >"$log" || fail_write
+  mkdir "$stage" 2>/dev/null && printf '' >"$log" || fail_write
   node_ready || choose_node
   packages_ready || install_packages
   if [ "$needs_servers" = yes ]; then
@@ -53,10 +52,20 @@ interrupted() {
 stamp() {
   stamped=$1
   shift
-  printf '%s\n' "$@" >"$stage/stamp" 2>>"$log" && mv -f "$stage/stamp" "$stamped" 2>>"$log" || fail_write
+  printf '%s\n' "$@" 2>>"$log" >"$stage/stamp" && mv -f "$stage/stamp" "$stamped" 2>>"$log" || fail_write
 }
 
 fail_write() {
-  fail E_TOOLCHAIN_WRITE "cannot write in $kit" \
-    "Free some space on its disk or make it writable, and run baton again."
+  fail_if_disk_full
+  fail E_TOOLCHAIN_WRITE "cannot write in $BATON_HOME as $(id -un)" \
+    "Make this folder and all in it writable for you, and run baton again."
+}
+
+# Asked before any other explanation is given: the log itself may have been cut short by the full disk.
+fail_if_disk_full() {
+  if grep -qiE 'ENOSPC|EDQUOT|no space left|quota exceeded' "${log-/dev/null}" 2>/dev/null ||
+    [ "$(df -Pk "$kit" 2>/dev/null | awk 'NR == 2 { print $4 }')" -lt 1024 ] 2>/dev/null; then
+    fail E_TOOLCHAIN_DISK "no room left on the disk that holds $BATON_HOME" \
+      "Free about 700 MB there and run baton again."
+  fi
 }

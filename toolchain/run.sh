@@ -41,6 +41,8 @@ end_process() {
 
 # The last lines of the log that say what went wrong, for an error message.
 log_tail() {
-  { grep -iE '^(npm (error|err!)|E:|W:|.*(error|cannot|not found|no space|denied))' "$log" || cat "$log"; } |
-    grep -viE 'complete log of this run' | tail -n 6
+  # npm's own usage text and the place of its log help nobody
+  sed -e '/Clean install a project/,$d' -e '/complete log of this run/,$d' "$log" >"$stage/tail" 2>/dev/null
+  { grep -iE '^(npm (error|err!)|[EW]:)|error|cannot|not found|no space|denied' "$stage/tail" || cat "$stage/tail"; } |
+    grep -viE '^npm (error|err!)$' | tail -n 6
 }
