@@ -6,7 +6,7 @@ import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import type { Bus } from "@baton/bus";
-import { BatonError, type Config, type Presence, ServiceName } from "@baton/contracts";
+import { BatonError, type Config, ErrorCode, type Presence, ServiceName } from "@baton/contracts";
 import { type Change, declare } from "./declare.ts";
 import { type EmbeddedNats, startEmbeddedNats } from "./embedded-nats.ts";
 import { type Exit, Program } from "./program.ts";
@@ -105,7 +105,7 @@ export class System {
         store: storeOf(config, file),
         env: process.env,
         onLine: (line) => this.#log("nats", parseNatsLine(line), line),
-        onExit: (exit) => this.#o.onExit?.("nats", exit),
+        onExit: (exit) => this.#ended("nats", exit),
         signal: this.#stopping.signal,
       });
       this.#instances.set("nats", { name: "nats", service: "nats", program: this.#nats.program });
@@ -122,6 +122,11 @@ export class System {
     if (this.#nats) return [this.#nats.url];
     const { url } = this.#o.config.nats;
     return url === undefined ? [] : [url].flat();
+  }
+
+  /** The embedded server's folder. */
+  get store(): string {
+    return storeOf(this.#o.config, this.#o.file);
   }
 
   get instances(): Instance[] {
@@ -249,20 +254,18 @@ export class System {
       void this.program(name).stop();
       this.#failed.reject(this.#refusal(name, exit.code ?? 1));
     }
-    this.#o.onExit?.(name, exit);
+    this.#ended(name, exit);
   }
 
-  #refusal(name: string, code: number): BatonError {
-    const lines = this.#logs.get(name) ?? [];
-    const last =
-      lines.findLast(({ entry }) => entry.level === "fatal" || entry.level === "error") ?? lines.at(-1);
-    const said = last?.entry.message ?? "it said nothing";
-    return new BatonError("E_INTERNAL", {
-      place: name,
-      message: `It ended with code ${code}: ${said}`,
-      remedy: "",
-      exitCode: code === 2 ? 2 : 1,
-    });
+  /** An end that we asked for ourselves is no news. */
+  #ended(name: string, exit: Exit): void {
+    if (!this.#stopping.signal.aborted) this.#o.onExit?.(name, exit);
+  }
+
+  #refusal(name: string, exitCode: number): BatonError {
+    const lines = (this.#logs.get(name) ?? []).map(({ entry }) => entry);
+    const last = lines.findLast(({ message }) => ERROR_LINE.test(message)) ?? lines.at(-1);
+    return refusalOf(name, exitCode, last?.message ?? "it said nothing");
   }
 
   async #connect(): Promise<Bus> {
@@ -274,6 +277,7 @@ export class System {
         log: (entry) => this.#log("up", entry, ""),
       },
     );
+    await bus.ensure();
     const stopWatching = await bus.bucket("baton_presence").watch({
       onChange: (key, presence) => {
         const name = key.slice(key.indexOf(".") + 1);
@@ -316,6 +320,20 @@ export class System {
     const last = this.#logs.get("up")?.at(-1)?.entry.message;
     return last === undefined ? "NATS does not answer" : last;
   }
+}
+
+const ERROR_LINE = /^(E_[A-Z_]+) at (.*?): (.*)$/;
+
+/** A service's own last line, as an error of ours: `E_PORT_IN_USE at prober-1, http.ports.prober: …`. */
+export function refusalOf(name: string, exitCode: number, line: string): BatonError {
+  const [, code, place, message] = ERROR_LINE.exec(line) ?? [];
+  const known = ErrorCode.safeParse(code);
+  return new BatonError(known.success ? known.data : "E_INTERNAL", {
+    place: place === undefined ? name : `${name}, ${place}`,
+    message: message ?? `It ended with code ${exitCode}: ${line}`,
+    remedy: "",
+    exitCode: exitCode === 2 ? 2 : 1,
+  });
 }
 
 function notReady(timeoutMs: number, why: readonly string[]): BatonError {

@@ -118,8 +118,8 @@ function jsonLine(source: string, entry: LogEntry, raw: string): string {
   if (raw.startsWith("{")) return raw;
   const { level, message, fields, timeUnixMs } = entry;
   return JSON.stringify({
-    level: SEVERITY[level],
-    time: timeUnixMs ?? Date.now(),
+    level,
+    time: new Date(timeUnixMs ?? Date.now()).toISOString(),
     service: source,
     ...fields,
     msg: message,

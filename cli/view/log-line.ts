@@ -78,6 +78,8 @@ export function logLine(source: string, entry: LogEntry, nowUnixMs: number, p: P
   }[entry.level](level);
   const fields = Object.entries(entry.fields)
     .filter(([, value]) => value !== null && value !== undefined && value !== "")
+    // Said already, in words.
+    .filter(([, value]) => typeof value !== "string" || !entry.message.includes(value))
     .map(([key, value]) => `${p.dim(`${key}=`)}${field(value)}`)
     .join(" ");
   const message = entry.level === "error" || entry.level === "fatal" ? p.bold(entry.message) : entry.message;
