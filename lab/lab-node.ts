@@ -35,7 +35,7 @@ export class LabNode {
   readonly port: number;
   readonly socket: string;
   readonly dir: string;
-  readonly serverId: number;
+  #serverId: number;
   readonly #process: ServerProcess;
   readonly #template: string;
   #hung = false;
@@ -44,31 +44,32 @@ export class LabNode {
     this.name = setup.name;
     this.dir = setup.dir;
     this.port = setup.port;
-    this.serverId = setup.serverId;
+    this.#serverId = setup.serverId;
     this.socket = join(setup.dir, "mysqld.sock");
     this.#template = setup.template;
     mkdirSync(join(setup.dir, "tmp"), { recursive: true });
-    const options = bootOptions({
-      dataDir: this.#dataDir,
-      socket: this.socket,
-      pidFile: join(setup.dir, "mysqld.pid"),
-      tmpDir: join(setup.dir, "tmp"),
-      port: setup.port,
-      serverId: setup.serverId,
-      acks: setup.acks,
-      extra: setup.extra,
-    });
-    this.#process = new ServerProcess(
-      this.name,
-      setup.mysqld,
-      () => options,
-      join(this.dir, "mysqld.log"),
-      setup.reaper,
-    );
+    const options = () =>
+      bootOptions({
+        dataDir: this.#dataDir,
+        socket: this.socket,
+        pidFile: join(setup.dir, "mysqld.pid"),
+        tmpDir: join(setup.dir, "tmp"),
+        port: setup.port,
+        serverId: this.#serverId,
+        acks: setup.acks,
+        extra: setup.extra,
+      });
+    const log = join(this.dir, "mysqld.log");
+    this.#process = new ServerProcess(this.name, setup.mysqld, options, log, setup.reaper);
   }
 
   get #dataDir(): string {
     return join(this.dir, "data");
+  }
+
+  /** Its `server_id`; another one after each `reseed`. */
+  get serverId(): number {
+    return this.#serverId;
   }
 
   get pid(): number | undefined {
@@ -142,6 +143,8 @@ export class LabNode {
   async reseed(): Promise<void> {
     await this.kill();
     await this.seed();
+    // A receiver drops events of its own server_id: under the old one it would never get back what it once wrote.
+    this.#serverId += 100;
     await this.start();
   }
 

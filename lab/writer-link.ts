@@ -48,7 +48,10 @@ export class Link {
     this.#connection.query<RowDataPacket[]>(
       "SELECT @@server_uuid AS server, @@GLOBAL.read_only AS readOnly",
       (error, rows) => {
-        if (this.state === "closed") return;
+        if (this.state === "closed") {
+          this.#connection.destroy();
+          return;
+        }
         if (error) return this.#close(error.code ?? "error");
         this.server = rows[0]?.server;
         this.writable = rows[0]?.readOnly === 0;
@@ -71,13 +74,16 @@ export class Link {
   }
 
   destroy(): void {
+    const opening = this.state === "opening";
     this.state = "closed";
-    this.#connection.destroy();
+    // A handshake that is cut makes mysql2 print a warning about packets out of order: let it end first.
+    if (!opening) this.#connection.destroy();
   }
 
   #close(code: string): void {
     if (this.state === "closed") return;
-    this.destroy();
+    this.state = "closed";
+    this.#connection.destroy();
     this.#events.closed(this, code);
   }
 }
