@@ -1,0 +1,4 @@
+export * from "./fault.ts";
+export * from "./gtid.ts";
+export * from "./session.ts";
+export * from "./status.ts";
