@@ -11,6 +11,8 @@ import { fileURLToPath } from "node:url";
 
 export interface TestServer {
   readonly url: string;
+  /** Where the server tells of itself over HTTP. */
+  readonly monitor: string;
   readonly name: string;
   readonly pid: number;
   start(): Promise<void>;
@@ -42,11 +44,12 @@ export async function freePorts(count: number): Promise<number[]> {
 }
 
 export async function startNats(
-  o: { servers?: 1 | 3; jetstream?: boolean; extra?: string } = {},
+  o: { servers?: 1 | 3; jetstream?: boolean; extra?: string; port?: number } = {},
 ): Promise<TestNats> {
   const count = o.servers ?? 1;
   const folder = await mkdtemp(join(tmpdir(), "baton-bus-test-"));
   const ports = await freePorts(count * 3);
+  if (o.port) ports[0] = o.port;
   const routes = Array.from({ length: count }, (_, i) => `"nats://127.0.0.1:${ports[i * 3 + 2]}"`).join(", ");
   const servers = Array.from({ length: count }, (_, i) => {
     const [client = 0, http = 0, route = 0] = ports.slice(i * 3, i * 3 + 3);
@@ -77,6 +80,7 @@ function testServer(folder: string, name: string, config: string, port: number, 
   return {
     name,
     url: `nats://127.0.0.1:${port}`,
+    monitor: `http://127.0.0.1:${http}`,
     get pid() {
       return child?.pid ?? 0;
     },

@@ -1,10 +1,10 @@
 /** Messages that break the contract: counted, said once per sender, dropped. They never stop a service. */
-
 import type { RejectReason } from "./envelope.ts";
 import type { Link } from "./link.ts";
 
-/** A flood of made-up senders must not fill the memory: after this many the book is begun anew. */
-const SENDERS_REMEMBERED = 1_000;
+/** A flood of made-up senders must fill neither the memory nor the log: after so many in an hour only counting goes on. */
+const SENDERS_SAID = 1_000;
+const FORGET_MS = 3_600_000;
 
 export interface Rejects {
   reject(type: string, subject: string, bad: { reason: RejectReason; detail: string; source: string }): void;
@@ -14,22 +14,32 @@ export interface Rejects {
 
 export function countRejects(link: Pick<Link, "log" | "metrics">): Rejects {
   const said = new Set<string>();
+  let sinceMs = performance.now();
+
+  const firstTime = (key: string): boolean => {
+    if (performance.now() - sinceMs > FORGET_MS) {
+      said.clear();
+      sinceMs = performance.now();
+    }
+    if (said.has(key) || said.size > SENDERS_SAID) return false;
+    said.add(key);
+    if (said.size <= SENDERS_SAID) return true;
+    link.log.warn(
+      { senders: SENDERS_SAID },
+      `Malformed messages from more than ${SENDERS_SAID} senders; for an hour they are only counted`,
+    );
+    return false;
+  };
+
   return {
     reject(type, subject, bad) {
       link.metrics.count("rejected", type);
-      const key = `${type} ${bad.reason} ${bad.source}`;
-      if (said.has(key)) return;
-      if (said.size >= SENDERS_REMEMBERED) said.clear();
-      said.add(key);
+      if (!firstTime(`${type} ${bad.reason} ${bad.source}`)) return;
+      const source = bad.source.slice(0, 200);
+      const detail = bad.detail.slice(0, 300);
       link.log.warn(
-        {
-          type,
-          subject,
-          reason: bad.reason,
-          source: bad.source.slice(0, 200),
-          detail: bad.detail.slice(0, 500),
-        },
-        `Dropped a malformed ${type} message from ${bad.source.slice(0, 200)} on ${subject}: ${bad.detail.slice(0, 300)}; more of this kind from it are dropped without a word`,
+        { type, subject, reason: bad.reason, source, detail },
+        `Dropped a malformed ${type} message from ${source} on ${subject}: ${detail}; more of this kind from it are dropped without a word`,
       );
     },
     fail(type, subject, error, whatNext) {
