@@ -248,7 +248,7 @@ install_servers() {
     Darwin/*) printf '  brew install mysql nats-server\n' ;;
     */debian) printf '  see that apt-get update works, or set BATON_DEBIAN_MIRROR to a Debian mirror (…/debian), and run baton again\n' ;;
     */ubuntu)
-      printf '  from Ubuntu 25.04 on: apt-get install mysql-server-core-8.4 mysql-client-core-8.4 nats-server\n'
+      printf '  from Ubuntu 25.04 on: apt-get install mysql-server nats-server\n'
       printf '  before: apt-get install debian-archive-keyring, set BATON_DEBIAN_MIRROR to a Debian mirror (…/debian),\n'
       printf '  and run baton again: it then fetches both into .toolchain\n'
       ;;

@@ -51,13 +51,13 @@ packages_failed() {
 }
 
 # each_manifest: where this repository's package.json files are; two levels hold all workspaces
-each_manifest() {
-  cd "$BATON_HOME" || return 1
+each_manifest() (
+  cd "$BATON_HOME" || exit 1
   for manifest in package.json */package.json */*/package.json; do
     case $manifest in node_modules/* | */node_modules/*) continue ;; esac
     [ ! -f "$manifest" ] || printf '%s\n' "$manifest"
   done
-}
+)
 
 copy_manifests() {
   mkdir "$tree" && cp "$BATON_HOME/package-lock.json" "$tree/" || return 1

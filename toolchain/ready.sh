@@ -11,7 +11,7 @@ servers_stamp=$kit/servers.ready
 packages_stamp=$BATON_HOME/node_modules/.baton-lockfile
 
 all_ready() {
-  node_ready && packages_ready && {
+  node_ready && packages_ready && nothing_left_behind && {
     servers_ready || {
       mysqld='' nats_server=''
       [ "$needs_servers" = no ]
@@ -56,6 +56,15 @@ find_machine_node() {
 find_machine_servers() {
   machine_mysqld=$(PATH=$PATH:/usr/local/sbin:/usr/sbin && command -v mysqld) || machine_mysqld=
   machine_nats_server=$(PATH=$PATH:/usr/local/sbin:/usr/sbin && command -v nats-server) || machine_nats_server=
+}
+
+# What a killed run was building takes up space until somebody looks
+nothing_left_behind() {
+  for left in "$kit/staging"/*; do
+    [ -e "$left" ] || continue
+    . "$BATON_HOME/toolchain/claim.sh"
+    alive "${left##*/}" || return 1
+  done
 }
 
 # -c: the time of change, which a package manager cannot set back to the file's release date

@@ -30,12 +30,14 @@ clear_staging() {
   done
 }
 
-# end_process PID-START: politely, then not
+# end_process PID-START: politely, and after about three seconds not
 end_process() {
-  for signal in TERM TERM TERM KILL; do
-    alive "$1" || return 0
+  tries=0
+  while alive "$1" && [ "$tries" -lt 40 ]; do
+    [ "$tries" -lt 30 ] && signal=TERM || signal=KILL
     kill -s "$signal" "${1%%-*}" 2>/dev/null
-    sleep 0.5 2>/dev/null || sleep 1
+    sleep 0.1 2>/dev/null || sleep 1
+    tries=$((tries + 1))
   done
 }
 
