@@ -7,8 +7,8 @@ import { type KeeperReport, keeper } from "./keeper.ts";
 import { ARCHIVED, type Kind, toDraft } from "./record.ts";
 import { verifyFile } from "./verify.ts";
 
-/** Well above one fsync; a message that this auditor held when it died comes again after it. */
-const ACK_WAIT_MS = 30_000;
+/** Well above one fsync; what this auditor held when it died comes again after it. */
+const ACK_WAIT_MS = 10_000;
 /** Of each stream: what one transaction may gather. */
 const AT_A_TIME = 64;
 

@@ -8,7 +8,7 @@ import { remember } from "./memory.ts";
 import own from "./package.json" with { type: "json" };
 
 /** After so long without a sign of life from this process another notifier gets the alert. */
-const ACK_WAIT_MS = 30_000;
+const ACK_WAIT_MS = 10_000;
 
 const notifier: ServiceSpec = {
   service: "notifier",
