@@ -1,3 +1,4 @@
+export * from "./dialect.ts";
 export * from "./fault.ts";
 export * from "./gtid.ts";
 export * from "./session.ts";

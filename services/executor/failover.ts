@@ -5,6 +5,7 @@
 import type { RefusalCode } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
 import { ackersOf, choose, commit, contenderOf, end, heldBy } from "@baton/protocol";
+import { failoverEnded, primaryChanged } from "./announcement.ts";
 import { proveByCanary } from "./canary.ts";
 import { shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
@@ -156,7 +157,7 @@ async function carryForward(op: Operation): Promise<void> {
 
   const opening = op.step("open", async () => {
     const hand = await op.hand(candidate, deadlines.openMs);
-    if (op.state.operation !== null && op.state.operation.takeovers > 0) await applyAll(op, hand);
+    if (op.takenOver) await applyAll(op, hand);
     await hand.run(hand.dialect.openPrimary({ acks }), deadlines.openMs);
     return { value: hand, summary: `${candidate} accepts writes` };
   });
@@ -164,28 +165,12 @@ async function carryForward(op: Operation): Promise<void> {
   repointing.catch(() => undefined);
 
   const hand = await opening;
-  const primary = op.declared.nodes[candidate];
-  op.event({
-    type: "primary-changed",
-    node: candidate,
-    outcome: null,
-    code: null,
-    summary: `${candidate} is the primary of ${op.cluster} in place of ${old}`,
-    primary: {
-      node: candidate,
-      host: primary?.host ?? "",
-      port: primary?.port ?? 0,
-      serverUuid: op.state.primaryUuid,
-    },
-    previous: old,
-    next: null,
-    detail: {},
-  });
+  op.event(primaryChanged(op.intent, op.state, op.declared));
 
   await op.step("announce", async () => {
     const repointed = await repointing;
     // The old channel goes only now: it costs file work that no client should wait for, and stopped it is inert.
-    await hand.run(hand.dialect.resetReplication, deadlines.openMs);
+    await hand.run([hand.dialect.stopReplication, hand.dialect.resetReplication], deadlines.openMs);
     const short = repointed.length < acks;
     await op.change(
       end(
@@ -200,29 +185,9 @@ async function carryForward(op: Operation): Promise<void> {
       summary: `epoch ${op.epoch} is steady with ${candidate}; ${repointed.length} of ${others.length} replicas follow it`,
     };
   });
-  const last = op.state.last;
-  op.event({
-    type: "operation-ended",
-    node: candidate,
-    outcome: last?.outcome ?? null,
-    code: last?.code ?? null,
-    summary: `failover of ${op.cluster} from ${old} to ${candidate}: ${last?.outcome}`,
-    primary: null,
-    previous: old,
-    next: last?.outcome === "blocked" ? `baton status ${op.cluster}` : null,
-    detail: {},
-  });
-  op.alert({
-    severity: last?.outcome === "blocked" ? "critical" : "warning",
-    code: last?.outcome === "blocked" ? "too-few-ackers-left" : "primary-changed",
-    title: `${op.cluster}: ${candidate} is primary in place of ${old}`,
-    summary: `Failover ${op.intent.operation} to epoch ${op.epoch}: ${op.intent.reason}`,
-    action:
-      last?.outcome === "blocked"
-        ? "Writes wait until replicas follow the new primary: bring them back."
-        : `Nothing now. Find out why ${old} died; it rejoins by itself if it is clean.`,
-    node: candidate,
-  });
+  const told = failoverEnded(op.intent, op.state);
+  op.event(told.event);
+  op.alert(told.alert);
 
   await op
     .step("prove", () => proveByCanary(op, hand, others))
@@ -239,7 +204,10 @@ async function applyAll(op: Operation, hand: Hand): Promise<void> {
   await applyReceived(hand, r.received, r.applier === "on", deadlines.catchUpMs);
 }
 
-/** Points every other acker at the candidate, all at once; one that fails is left to a later rejoin. */
+/**
+ * Points every other acker at the candidate, all at once; one that fails is left to a later rejoin. Only the stopped
+ * receiver is redirected: the applier runs on and its relay logs stay, so nobody waits for it (docs/decisions/0004).
+ */
 async function repoint(op: Operation, candidate: string, others: readonly string[]) {
   const { deadlines } = op.declared.policy;
   const failed: Record<string, string> = {};
@@ -248,10 +216,18 @@ async function repoint(op: Operation, candidate: string, others: readonly string
     others.map(async (node) => {
       try {
         const hand = await op.hand(node, deadlines.openMs);
-        // Pointing it elsewhere deletes its relay logs, so what they hold must be applied first.
-        await applyAll(op, hand);
+        const d = hand.dialect;
+        const { target, account, tls } = sourceOf(op, candidate);
         op.assertMine();
-        await hand.run(followPrimary(op, hand, candidate), deadlines.openMs);
+        await hand.run(
+          [
+            d.stopReceiver,
+            ...d.becomeReplica,
+            d.redirectReceiver(target, account, { tls }),
+            d.startReplication,
+          ],
+          deadlines.openMs,
+        );
         done.push(node);
       } catch (error) {
         failed[node] = error instanceof Error ? error.message : String(error);
@@ -259,30 +235,31 @@ async function repoint(op: Operation, candidate: string, others: readonly string
     }),
   );
   op.assertMine();
+  const all = done.length === others.length;
   return {
     value: done,
-    summary:
-      done.length === others.length
-        ? `${done.join(", ") || "no replica"} follow${done.length === 1 ? "s" : ""} ${candidate}`
-        : `could not be pointed at ${candidate}: ${Object.keys(failed).join(", ")}`,
+    summary: all
+      ? `${done.join(", ") || "no replica"} follow${done.length === 1 ? "s" : ""} ${candidate}`
+      : `could not be pointed at ${candidate}: ${Object.keys(failed).join(", ")}`,
     detail: { repointed: done, failed },
   };
 }
 
-/** The statements that make a node an acker of the primary. */
-export function followPrimary(op: Operation, hand: Hand, primary: string): string[] {
-  const target = op.declared.nodes[primary];
+function sourceOf(op: Operation, primary: string) {
+  const declared = op.declared.nodes[primary];
   const access = op.ports.access(op.cluster);
-  const account = access.replication ?? access;
+  return {
+    target: { host: declared?.host ?? "", port: declared?.port ?? 0 },
+    account: access.replication ?? access,
+    tls: access.tls !== undefined,
+  };
+}
+
+/** The statements that make a clean node, whatever it was, an acker of the primary. */
+export function followPrimary(op: Operation, hand: Hand, primary: string): string[] {
+  const { target, account, tls } = sourceOf(op, primary);
   const d = hand.dialect;
-  return [
-    d.stopReplication,
-    ...d.becomeReplica,
-    d.follow({ host: target?.host ?? "", port: target?.port ?? 0 }, account, {
-      tls: access.tls !== undefined,
-    }),
-    d.startReplication,
-  ];
+  return [d.stopReplication, ...d.becomeReplica, d.follow(target, account, { tls }), d.startReplication];
 }
 
 /** Before the commit point: puts back what was changed, gives the epoch back, says why. */

@@ -1,8 +1,8 @@
 /**
  * Lets the lab stop this process at an exact place in an operation: `BATON_FAULT_POINT=after:commit=kill` or
- * `before:open=pause` (SIGKILL, SIGSTOP), once. This is how "killed after each step" is tried; unset, it does nothing.
+ * `before:open=pause` (SIGKILL, SIGSTOP), once a process, in failovers that it began itself. This is how "killed after each step" is tried; unset, it does nothing.
  */
-import { type StepName, StepName as StepNames } from "@baton/contracts";
+import { type OperationKind, type StepName, StepName as StepNames } from "@baton/contracts";
 
 const wanted = parse(process.env.BATON_FAULT_POINT);
 let fired = false;
@@ -24,8 +24,8 @@ function parse(
   };
 }
 
-export function faultPoint(when: "before" | "after", step: StepName): void {
-  if (wanted === null || fired || wanted.when !== when || wanted.step !== step) return;
+export function faultPoint(when: "before" | "after", kind: OperationKind, step: StepName): void {
+  if (wanted === null || fired || kind !== "failover" || wanted.when !== when || wanted.step !== step) return;
   fired = true;
   process.kill(process.pid, wanted.signal);
 }

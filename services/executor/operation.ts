@@ -47,6 +47,8 @@ export class Operation {
   readonly intent: Intent;
   readonly declared: DeclaredCluster;
   readonly ports: Ports;
+  /** Another executor began it: what it did must be looked at before it is done again. */
+  readonly takenOver: boolean;
   readonly #startedMs: number;
   readonly #hands = new Map<string, Promise<Hand>>();
   readonly #published: Promise<void>[] = [];
@@ -59,10 +61,12 @@ export class Operation {
     declared: DeclaredCluster,
     found: { value: ClusterState; revision: number } | null,
     ports: Ports,
+    takenOver: boolean,
   ) {
     this.intent = intent;
     this.declared = declared;
     this.ports = ports;
+    this.takenOver = takenOver;
     this.#state = found?.value ?? null;
     this.#revision = found?.revision ?? 0;
     this.#startedMs = ports.now();
@@ -126,7 +130,7 @@ export class Operation {
   /** Runs one step, publishes how it ended and how long it took. Publishing is not waited for. */
   async step<T>(name: StepName, run: () => Promise<StepResult<T>> | StepResult<T>): Promise<T> {
     this.assertMine();
-    faultPoint("before", name);
+    if (!this.takenOver) faultPoint("before", this.intent.kind, name);
     const beganMs = this.ports.now();
     const report = (
       outcome: Step["outcome"],
@@ -155,7 +159,7 @@ export class Operation {
       const result = await run();
       this.assertMine();
       report("done", null, result.summary, result.detail ?? {});
-      faultPoint("after", name);
+      if (!this.takenOver) faultPoint("after", this.intent.kind, name);
       return result.value;
     } catch (error) {
       if (error instanceof Refusal) report("refused", error.code, error.message, error.detail);

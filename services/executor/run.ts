@@ -4,6 +4,7 @@
 import type { Before, ClusterState, DeclaredCluster, Intent } from "@baton/contracts";
 import { claim, takeOver } from "@baton/protocol";
 import { adopt } from "./adopt.ts";
+import { failoverEnded, primaryChanged } from "./announcement.ts";
 import { failover } from "./failover.ts";
 import { Operation, type Ports } from "./operation.ts";
 import { Refusal, Superseded } from "./refusal.ts";
@@ -57,9 +58,10 @@ export async function runIntent(
     found = await ports.readState(intent.cluster);
     entry = entryOf(intent, found);
   }
+  if (entry === "ended" && found !== null) await tellAgain(intent, found.value, declared, ports);
   if (entry === "too-late" || entry === "ended") return { entry, operation: null };
 
-  const op = new Operation(intent, declared, found, ports);
+  const op = new Operation(intent, declared, found, ports, entry === "take-over");
   onOperation(op);
   try {
     if (intent.kind === "adopt") await adopt(op);
@@ -94,4 +96,20 @@ export async function runIntent(
     await op.letGo(PUBLISH_MS);
   }
   return { entry, operation: op };
+}
+
+/** An executor that died right after its last compare-and-set may have told nobody. What was told is not told twice. */
+async function tellAgain(
+  intent: Intent,
+  state: ClusterState,
+  declared: DeclaredCluster,
+  ports: Ports,
+): Promise<void> {
+  if (intent.kind !== "failover" || state.last?.outcome === "rolled-back") return;
+  const op = new Operation(intent, declared, { value: state, revision: 0 }, ports, true);
+  const told = failoverEnded(intent, state);
+  op.event(primaryChanged(intent, state, declared));
+  op.event(told.event);
+  op.alert(told.alert);
+  await op.letGo(PUBLISH_MS);
 }

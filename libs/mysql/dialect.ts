@@ -1,0 +1,74 @@
+/**
+ * What a node can be told, as SQL text, so that the executor puts several statements into one round trip. One dialect a
+ * flavour and generation; a new one (MariaDB, MySQL 8.0) is another object of this shape.
+ */
+import { BatonError, type Flavour, type NodeStatus } from "@baton/contracts";
+import { mysql84 } from "./mysql84.ts";
+import type { Row, Target } from "./session.ts";
+
+export interface ReplicationAccount {
+  user: string;
+  password: string;
+}
+
+/** Each property is one statement, or a list of statements to be run in order. None ends in a semicolon. */
+export interface Dialect {
+  readonly flavour: Flavour;
+
+  /** One round trip; its result sets go to `parseStatus`. */
+  readonly statusSql: string;
+  parseStatus(sets: readonly Row[][]): NodeStatus;
+
+  /** Nothing more is received; what was received stays and is applied. */
+  readonly stopReceiver: string;
+  readonly startReceiver: string;
+  readonly startApplier: string;
+  readonly startReplication: string;
+  readonly stopReplication: string;
+  /** Forgets the channel and deletes its relay logs: only when received ⊆ executed. */
+  readonly resetReplication: string;
+  /** Points the node at a source by GTID, both threads stopped. Deletes relay logs: only when what they hold is known elsewhere. */
+  follow(source: Target, account: ReplicationAccount, o: { tls: boolean }): string;
+  /** Points a stopped receiver at another source while the applier runs on: the relay logs stay. */
+  redirectReceiver(source: Target, account: ReplicationAccount, o: { tls: boolean }): string;
+  /** Waits until the set is executed here; read the answer with `applied`. */
+  waitApplied(set: string, timeoutMs: number): string;
+  applied(rows: readonly Row[]): boolean;
+
+  /** Semi-sync roles of a primary with k acks, then writes open. The applier must have nothing left to do. */
+  openPrimary(o: { acks: number }): string[];
+  /** Semi-sync roles of a replica. The source role goes first: on a replica it blocks the node's own applier. */
+  readonly becomeReplica: string[];
+  /** Semi-sync off in both roles and read-only: the node takes no part. */
+  readonly isolate: string[];
+  /** Holds off every new commit from the moment the server has it; returns when none is left in between. */
+  readonly closeWrites: string;
+  /** Column `closing`: is a closing of writes done or waiting in the server? */
+  readonly closingWrites: string;
+  /** Ends those who wait for an ack; killed first, they get no OK. */
+  readonly semiSyncSourceOff: string;
+  /** Column `id`: sessions that may write, but for this one, replication's own and Baton's. */
+  readonly clientSessions: string;
+  kill(threadId: number): string;
+
+  /** Columns `taken` (1 when the lock is ours now) and `holder` (its thread id). */
+  takeNodeLock(timeoutS: number): string;
+  readonly releaseNodeLock: string;
+
+  /** Writes one row in `baton.canary`; the last result has `checksum` and `executed`. */
+  writeCanary(o: { cluster: string; epoch: number; operation: string }): string[];
+  /** Column `checksum`. */
+  readCanary(cluster: string): string;
+}
+
+/** The dialect for what `SELECT VERSION()` says. @throws BatonError for servers that Baton cannot lead */
+export function dialectFor(version: string): Dialect {
+  const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10) || 0);
+  const mariadb = /mariadb/i.test(version);
+  if (!mariadb && (major > 8 || (major === 8 && minor >= 4))) return mysql84;
+  throw new BatonError("E_NODE_SETTING", {
+    place: "version",
+    message: `The server is ${version || "of an unknown version"}; Baton leads MySQL 8.4 and later.`,
+    remedy: "Upgrade the server, or take the node out of the declaration.",
+  });
+}

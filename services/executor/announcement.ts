@@ -1,0 +1,60 @@
+/**
+ * What the world is told of a failover, made from the state alone, so that a successor which finds the operation ended can
+ * say it again; the stream drops what was said already.
+ */
+import type { Alert, ClusterState, DeclaredCluster, Event, Intent } from "@baton/contracts";
+
+export type Told = Omit<Event, "cluster" | "operation" | "kind">;
+export type Warned = Pick<Alert, "severity" | "code" | "title" | "summary" | "action" | "node">;
+
+export function primaryChanged(intent: Intent, state: ClusterState, declared: DeclaredCluster): Told {
+  const primary = declared.nodes[state.primary];
+  return {
+    type: "primary-changed",
+    epoch: state.epoch,
+    node: state.primary,
+    outcome: null,
+    code: null,
+    summary: `${state.primary} is the primary of ${intent.cluster} in place of ${intent.node}`,
+    primary: {
+      node: state.primary,
+      host: primary?.host ?? "",
+      port: primary?.port ?? 0,
+      serverUuid: state.primaryUuid,
+    },
+    previous: intent.node,
+    next: null,
+    detail: {},
+  };
+}
+
+/** `state` is the one in which the operation is the last ended. */
+export function failoverEnded(intent: Intent, state: ClusterState): { event: Told; alert: Warned } {
+  const outcome = state.last?.outcome ?? "completed";
+  const code = state.last?.code ?? null;
+  const blocked = outcome === "blocked";
+  return {
+    event: {
+      type: "operation-ended",
+      epoch: state.epoch,
+      node: state.primary,
+      outcome,
+      code,
+      summary: `failover of ${intent.cluster} from ${intent.node} to ${state.primary}: ${outcome}`,
+      primary: null,
+      previous: intent.node,
+      next: blocked ? `baton status ${intent.cluster}` : null,
+      detail: {},
+    },
+    alert: {
+      severity: blocked ? "critical" : "warning",
+      code: blocked && code !== null ? code : "primary-changed",
+      title: `${intent.cluster}: ${state.primary} is primary in place of ${intent.node}`,
+      summary: `Failover ${intent.operation} led to epoch ${state.epoch}. ${intent.reason}`,
+      action: blocked
+        ? "Writes wait until replicas follow the new primary: bring them back."
+        : `Nothing now. Find out why ${intent.node} died; it rejoins by itself if it is clean.`,
+      node: state.primary,
+    },
+  };
+}

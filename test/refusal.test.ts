@@ -1,0 +1,44 @@
+/** Fault: a replica is gone, then the primary. Expectation: refused with its code, nothing touched; taken up when one returns. */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { type Stage, startStage } from "./stage.ts";
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await startStage();
+});
+afterAll(async () => {
+  await stage?.stop();
+});
+
+it("refuses while an acknowledged write might be on the missing replica, then fails over when it is back", async () => {
+  const writer = stage.lab.writer();
+  const { lab } = stage;
+  await stage.until("writes flow", () => (writer.acknowledged() > 100 ? true : null));
+  await lab.node("n3").kill();
+  await stage.until("the lost replica is seen", async () =>
+    (await stage.status()).nodes.find((n) => n.node === "n3")?.problems.includes("replica-dead")
+      ? true
+      : null,
+  );
+  const view = await stage.status();
+  expect(view.failover).toMatchObject({ possible: false, refusal: "ackers-unreachable" });
+
+  writer.fault(lab.node("n1").killNow());
+  const refused = await stage.until(
+    "the refusal",
+    () => stage.diagnoses.find((d) => d.code === "failover-not-possible") ?? null,
+  );
+  expect(refused.refusal).toBe("ackers-unreachable");
+  expect(refused.summary).toContain("n3");
+  const [n2] = await lab.node("n2").query<Record<string, number>>("SELECT @@super_read_only sro");
+  expect(n2).toMatchObject({ sro: 1 });
+  expect(stage.intents.filter((i) => i.kind === "failover")).toEqual([]);
+
+  await lab.node("n3").start();
+  await stage.event("primary-changed");
+  await writer.recovered(30_000);
+  await stage.event("operation-ended", (e) => e.outcome === "completed" && e.kind === "failover");
+  const report = await writer.stop();
+  expect(report.lost).toEqual([]);
+  expect(report.split).toEqual([]);
+});

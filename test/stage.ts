@@ -1,0 +1,172 @@
+/** A whole Baton against a lab of its own: what every scenario starts from. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Bus } from "@baton/bus";
+import {
+  type ConfigInput,
+  type System,
+  type SystemOptions,
+  startSystem,
+  writeConfig,
+} from "@baton/cli/system";
+import {
+  type ClusterView,
+  type Diagnosis,
+  type Event,
+  type Intent,
+  MESSAGES,
+  type Step,
+} from "@baton/contracts";
+import { type Lab, type LabOptions, startLab } from "@baton/lab";
+import { loadConfig } from "@baton/runtime";
+
+export interface StageOptions {
+  lab?: LabOptions;
+  services?: SystemOptions["services"];
+  regions?: SystemOptions["regions"];
+  env?: SystemOptions["env"];
+  config?: ConfigInput;
+}
+
+export class Stage {
+  readonly lab: Lab;
+  readonly system: System;
+  readonly bus: Bus;
+  readonly diagnoses: Diagnosis[] = [];
+  readonly intents: Intent[] = [];
+  readonly steps: Step[] = [];
+  readonly events: Event[] = [];
+  readonly #dir: string;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(lab: Lab, system: System, bus: Bus, dir: string) {
+    this.lab = lab;
+    this.system = system;
+    this.bus = bus;
+    this.#dir = dir;
+    const keep =
+      <T>(list: T[]) =>
+      (payload: T) => {
+        list.push(payload);
+        for (const wake of this.#waiting) wake();
+      };
+    bus.subscribe(MESSAGES.diagnosis, {}, keep(this.diagnoses));
+    bus.subscribe(MESSAGES.intent, {}, keep(this.intents));
+    bus.subscribe(MESSAGES.step, {}, keep(this.steps));
+    bus.subscribe(MESSAGES.event, {}, keep(this.events));
+  }
+
+  async status(): Promise<ClusterView> {
+    const { clusters } = await this.bus.command("status", { cluster: "shop" }, { timeoutMs: 2_000 });
+    return clusters[0] as ClusterView;
+  }
+
+  /** Resolves with what `look` gives as soon as it is not null: tried at every message and every 50 ms. */
+  async until<T>(what: string, look: () => T | null | Promise<T | null>, withinMs = 30_000): Promise<T> {
+    const deadline = performance.now() + withinMs;
+    for (;;) {
+      const found = await look();
+      if (found !== null) return found;
+      if (performance.now() > deadline) {
+        throw new Error(`${what}: not within ${withinMs} ms.\n${await this.story()}`);
+      }
+      await new Promise<void>((resolve) => {
+        const wake = () => {
+          clearTimeout(timer);
+          this.#waiting.delete(wake);
+          resolve();
+        };
+        const timer = setTimeout(wake, 50);
+        this.#waiting.add(wake);
+      });
+    }
+  }
+
+  /** The cluster is whole: every node in its place, nothing running, a failover would succeed. */
+  whole(withinMs = 40_000): Promise<ClusterView> {
+    return this.until(
+      "the cluster is whole",
+      async () => {
+        const view = await this.status().catch(() => null);
+        const well =
+          view?.phase === "steady" &&
+          view.failover.possible &&
+          view.diagnosis.code === "healthy" &&
+          view.nodes.every(
+            (n) => n.outcome === "ok" && (n.role === "primary") === (n.node === view.primary),
+          ) &&
+          view.nodes.every((n) => n.role === "primary" || n.role === "replica");
+        return well ? view : null;
+      },
+      withinMs,
+    );
+  }
+
+  event(type: Event["type"], where: (e: Event) => boolean = () => true, withinMs?: number): Promise<Event> {
+    return this.until(
+      `event ${type}`,
+      () => this.events.find((e) => e.type === type && where(e)) ?? null,
+      withinMs,
+    );
+  }
+
+  /** What the on-call person would be shown, for a failing test. */
+  async story(): Promise<string> {
+    const lines = [
+      ...this.diagnoses.map((d) => `diagnosis ${d.code} (${d.decider}): ${d.summary}`),
+      ...this.intents.map((i) => `intent ${i.operation} by ${i.decider}`),
+      ...this.steps.map(
+        (s) => `step ${s.operation} ${s.step} ${s.outcome} ${s.tookMs.toFixed(1)} ms: ${s.summary}`,
+      ),
+      ...this.events.map((e) => `event ${e.type} ${e.outcome ?? ""}: ${e.summary}`),
+      `status: ${JSON.stringify(await this.status().catch((e: unknown) => String(e)))}`,
+    ];
+    for (const { name } of this.system.instances) {
+      const notable = this.system
+        .logs(name)
+        .filter((l) => l.level === "warn" || l.level === "error" || l.level === "fatal");
+      lines.push(...notable.slice(-8).map((l) => `${name}: ${l.level} ${l.message}`));
+    }
+    return lines.join("\n");
+  }
+
+  async stop(): Promise<void> {
+    await this.bus.drain().catch(() => undefined);
+    await this.system.stop();
+    await this.lab.stop();
+    await rm(this.#dir, { recursive: true, force: true });
+  }
+}
+
+/** Starts lab and system side by side, and returns once the cluster is adopted and whole. */
+export async function startStage(o: StageOptions = {}): Promise<Stage> {
+  const lab = await startLab(o.lab);
+  const dir = await mkdtemp(join(tmpdir(), "baton-stage-"));
+  let system: System | null = null;
+  try {
+    const file = await writeConfig(dir, {
+      ...o.config,
+      nats: { url: lab.nats.urls, replicas: lab.nats.servers.length >= 3 ? 3 : 1, ...o.config?.nats },
+      mysql: { ...lab.accounts.baton, replication: lab.accounts.repl },
+      clusters: { shop: { ...lab.clusterDeclaration(), policy: { acks: o.lab?.acks ?? 1 } } },
+    });
+    const { config } = loadConfig({ file, env: {} });
+    system = await startSystem({
+      config,
+      file,
+      ...(o.services === undefined ? {} : { services: o.services }),
+      ...(o.regions === undefined ? {} : { regions: o.regions }),
+      ...(o.env === undefined ? {} : { env: o.env }),
+    });
+    await system.ready(60_000);
+    const stage = new Stage(lab, system, await system.bus(), dir);
+    await stage.whole();
+    return stage;
+  } catch (error) {
+    await system?.stop();
+    await lab.stop();
+    await rm(dir, { recursive: true, force: true });
+    throw error;
+  }
+}
