@@ -8,6 +8,7 @@ import type { LogEntry } from "./view/log-line.ts";
 
 export const DEFAULT_NATS_URL = "nats://127.0.0.1:4222";
 const CONNECT_MS = 5_000;
+const HELLO_MS = 1_000;
 
 export interface NatsChoice {
   urls: string[];
@@ -70,8 +71,10 @@ export function openBus(
  */
 export async function reachBus(choice: NatsChoice): Promise<Bus> {
   const { urls, ...rest } = choice;
+  const found = await Promise.all(urls.map(lookAt));
+  if (found.every((each) => each !== null)) throw unreachable(urls, [...new Set(found)].join(" "));
   const timeout = AbortSignal.timeout(CONNECT_MS);
-  let last = "";
+  let last = `no session could be opened in ${CONNECT_MS / 1000} s`;
   try {
     return await openBus(
       { url: urls, ...rest },
@@ -85,25 +88,25 @@ export async function reachBus(choice: NatsChoice): Promise<Bus> {
     );
   } catch (error) {
     if (!timeout.aborted) throw error;
-    throw new BatonError("E_NATS_UNREACHABLE", {
-      place: urls.join(", "),
-      message: await whatIsThere(urls, last),
-      remedy: "Start it (baton up), or say where it is: --nats URL, -c baton.yaml or BATON_NATS_URL.",
-      cause: error,
-    });
+    throw unreachable(urls, `A NATS server answers there, but: ${last}.`, error);
   }
 }
 
-async function whatIsThere(urls: readonly string[], last: string): Promise<string> {
-  const found = await Promise.all(
-    urls.map(async (url) => {
-      const address = natsAddress(url);
-      if (!address) return `${url} is no NATS address.`;
-      return natsHello(address, 1_000).then(
-        () => `It answers, but ${last || `no session could be opened in ${CONNECT_MS / 1000} s`}.`,
-        (error: NodeJS.ErrnoException) => `No NATS server there: ${error.code ?? error.message}.`,
-      );
-    }),
+/** What is wrong with an address; null when a NATS server answers there. */
+async function lookAt(url: string): Promise<string | null> {
+  const address = natsAddress(url);
+  if (!address) return `${url} is no NATS address.`;
+  return natsHello(address, HELLO_MS).then(
+    () => null,
+    (error: NodeJS.ErrnoException) => `No NATS server there: ${error.code ?? error.message}.`,
   );
-  return [...new Set(found)].join(" ");
+}
+
+function unreachable(urls: readonly string[], message: string, cause?: unknown): BatonError {
+  return new BatonError("E_NATS_UNREACHABLE", {
+    place: urls.join(", "),
+    message,
+    remedy: "Start it (baton up), or say where it is: --nats URL, -c baton.yaml or BATON_NATS_URL.",
+    cause,
+  });
 }
