@@ -373,10 +373,12 @@ describe("servers", () => {
     });
   }
 
-  it("status needs none", async () => {
-    program("mysqld", mariadb);
-    expect((await run(["status"])).stdout).toContain("|||");
-  });
+  for (const words of [["status"], ["up", "-c", "x"], ["demo", "--help"], ["test", "--unit"]]) {
+    it(`${words.join(" ")} needs none`, async () => {
+      program("mysqld", mariadb);
+      expect((await run(words)).stdout).toContain("|||");
+    });
+  }
 
   it("named by the environment come before those on PATH, by relative path too", async () => {
     program("mysqld", mariadb);

@@ -78,7 +78,7 @@ CONF
 }
 
 our_apt() {
-  apt-get -qq -c "$apt/conf" "$@"
+  TMPDIR=$stage/tmp apt-get -qq -c "$apt/conf" "$@"
 }
 
 # The first mirror of the machine's own sources that has unstable, signed by Debian. A third party's archive among

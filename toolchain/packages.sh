@@ -25,7 +25,7 @@ become_npm_ci() {
   npm=$(command -v npm)
   PATH=${npm%/*}:$PATH
   unset npm_config_workspace npm_config_workspaces npm_config_local_prefix npm_config_prefix
-  exec npm ci --ignore-scripts --include=dev --include=optional --package-lock --bin-links --global=false \
+  TMPDIR=$stage/tmp exec npm ci --ignore-scripts --include=dev --include=optional --package-lock --bin-links --global=false \
     --no-engine-strict --no-audit --no-fund --no-update-notifier --no-progress --loglevel=warn \
     --fetch-retry-mintimeout=1000 --fetch-retry-maxtimeout=10000
 }

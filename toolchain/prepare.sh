@@ -14,6 +14,7 @@
 
 # sets node, and mysqld and nats_server where the command needs them
 prepare() {
+  me='' stage='' log=/dev/null # never what the environment may hold under these names
   [ "$needs_servers" = no ] || check_given_servers
   mkdir -p "$kit/claims" "$kit/staging" 2>/dev/null ||
     fail_write
@@ -25,7 +26,7 @@ prepare() {
   clear_staging
   stage=$kit/staging/$me
   log=$stage/log
-  mkdir "$stage" 2>/dev/null && printf '' >"$log" || fail_write
+  mkdir -p "$stage/tmp" 2>/dev/null && printf '' >"$log" || fail_write
   node_ready || choose_node
   packages_ready || install_packages
   if [ "$needs_servers" = yes ]; then
@@ -39,8 +40,8 @@ prepare() {
 
 clear_up() {
   end_child
-  [ -z "${stage-}" ] || rm -rf "$stage" 2>/dev/null
-  [ -z "${me-}" ] || give_back
+  [ -z "$stage" ] || rm -rf "$stage" 2>/dev/null
+  [ -z "$me" ] || give_back
 }
 
 interrupted() {
@@ -63,7 +64,7 @@ fail_write() {
 
 # Asked before any other explanation is given: the log itself may have been cut short by the full disk.
 fail_if_disk_full() {
-  if grep -qiE 'ENOSPC|EDQUOT|no space left|quota exceeded' "${log-/dev/null}" 2>/dev/null ||
+  if grep -qiE 'ENOSPC|EDQUOT|no space left|quota exceeded' "$log" 2>/dev/null ||
     [ "$(df -Pk "$kit" 2>/dev/null | awk 'NR == 2 { print $4 }')" -lt 1024 ] 2>/dev/null; then
     fail E_TOOLCHAIN_DISK "no room left on the disk that holds $BATON_HOME" \
       "Free about 700 MB there and run baton again."
