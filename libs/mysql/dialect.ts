@@ -15,7 +15,7 @@ export interface ReplicationAccount {
 export interface Dialect {
   readonly flavour: Flavour;
 
-  /** One round trip; its result sets go to `parseStatus`. */
+  /** One round trip; its result sets go to `parseStatus`. Needs the semi-sync plugins; `readStatus` does without. */
   readonly statusSql: string;
   parseStatus(sets: readonly Row[][]): NodeStatus;
 
@@ -37,13 +37,16 @@ export interface Dialect {
 
   /** Semi-sync roles of a primary with k acks, then writes open. The applier must have nothing left to do. */
   openPrimary(o: { acks: number }): string[];
-  /** Semi-sync roles of a replica. The source role goes first: on a replica it blocks the node's own applier. */
-  readonly becomeReplica: string[];
+  /** Semi-sync roles of a replica, and read-only. The source role goes first: on a replica it blocks the node's own applier. */
+  readonly becomeReplica: readonly string[];
   /** Semi-sync off in both roles and read-only: the node takes no part. */
-  readonly isolate: string[];
-  /** Holds off every new commit from the moment the server has it; returns when none is left in between. */
-  readonly closeWrites: string;
-  /** Column `closing`: is a closing of writes done or waiting in the server? */
+  readonly isolate: readonly string[];
+  /**
+   * Holds off every new commit from the moment the server has it; returns when none is left in between. Given up
+   * by the server itself after 5 s (error 1205), whatever becomes of the session.
+   */
+  readonly closeWrites: readonly string[];
+  /** Column `closing`: 1 once new commits are refused or held off. */
   readonly closingWrites: string;
   /** Ends those who wait for an ack; killed first, they get no OK. */
   readonly semiSyncSourceOff: string;

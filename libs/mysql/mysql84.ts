@@ -1,6 +1,6 @@
 /**
- * MySQL 8.4 and 9.x. Sources: the manual's sections on the statements named below, and what SAFETY.md measured on 9.7.
- * Only the default channel is touched.
+ * MySQL 8.4 and 9.x. Section numbers are those of https://dev.mysql.com/doc/refman/9.7/en/. What is marked
+ * "measured" was seen on 9.7.4 and is held by mysql84.test.ts. Only the default channel is touched.
  */
 import { escape as quote } from "mysql2";
 import type { Dialect, ReplicationAccount } from "./dialect.ts";
@@ -13,6 +13,11 @@ const HEARTBEAT_S = 0.2;
 const RETRIES = 86_400;
 /** The largest that the server takes: semi-sync never degrades by itself. */
 const FOREVER_MS = 4_294_967_295;
+/**
+ * A client that goes away leaves its `SET GLOBAL super_read_only` waiting in the server, where it holds off every
+ * commit of a primary that may be alive (measured). lock_wait_timeout, a year by default, bounds that.
+ */
+const CLOSE_WRITES_MAX_S = 5;
 /** Above nothing that a person would call a lock name, shared by every instance of Baton. */
 const NODE_LOCK = "baton";
 
@@ -38,6 +43,7 @@ export const mysql84: Dialect = {
   statusSql: STATUS_SQL,
   parseStatus,
 
+  // 15.4.2.5: each returns when its threads have stopped; no error where no channel is set or it is stopped already (measured).
   stopReceiver: "STOP REPLICA IO_THREAD",
   startReceiver: "START REPLICA IO_THREAD",
   startApplier: "START REPLICA SQL_THREAD",
@@ -47,43 +53,56 @@ export const mysql84: Dialect = {
 
   follow: (target, account, o) =>
     `CHANGE REPLICATION SOURCE TO ${["SOURCE_AUTO_POSITION=1", ...source(target, account, o.tls)].join(", ")}`,
-  // Naming SOURCE_AUTO_POSITION would need the applier stopped too, and delete the relay logs.
+  // Naming SOURCE_AUTO_POSITION would need the applier stopped too (error 3081, measured), and delete the relay logs.
   redirectReceiver: (target, account, o) =>
     `CHANGE REPLICATION SOURCE TO ${source(target, account, o.tls).join(", ")}`,
 
+  // 14.18.2: 0 done, 1 timed out, and a timeout of 0 waits for ever. An applier that stands is not told apart.
   waitApplied: (set, timeoutMs) =>
     `SELECT WAIT_FOR_EXECUTED_GTID_SET(${quote(set)}, ${Math.max(0.001, timeoutMs / 1_000)}) AS late`,
   applied: (rows) => Number(rows[0]?.late) === 0,
 
+  // 19.4.10.1: semi-sync goes on while the node is still read-only, so that its first write waits for acks too.
   openPrimary: ({ acks }) => [
     "SET GLOBAL rpl_semi_sync_replica_enabled=OFF",
     `SET GLOBAL rpl_semi_sync_source_wait_for_replica_count=${Math.trunc(acks)}`,
     `SET GLOBAL rpl_semi_sync_source_timeout=${FOREVER_MS}`,
     "SET GLOBAL rpl_semi_sync_source_wait_no_replica=ON",
+    "SET GLOBAL rpl_semi_sync_source_wait_point='AFTER_SYNC'",
     "SET GLOBAL rpl_semi_sync_source_enabled=ON",
     "SET GLOBAL super_read_only=OFF",
     "SET GLOBAL read_only=OFF",
   ],
+  // A receiver reads rpl_semi_sync_replica_enabled when it starts (19.4.10.2), so these come before its start.
   becomeReplica: [
     "SET GLOBAL rpl_semi_sync_source_enabled=OFF",
     "SET GLOBAL rpl_semi_sync_replica_enabled=ON",
+    "SET GLOBAL super_read_only=ON",
   ],
   isolate: [
     "SET GLOBAL super_read_only=ON",
     "SET GLOBAL rpl_semi_sync_source_enabled=OFF",
     "SET GLOBAL rpl_semi_sync_replica_enabled=OFF",
   ],
-  closeWrites: "SET GLOBAL super_read_only=ON",
-  closingWrites: `SELECT @@GLOBAL.super_read_only OR EXISTS (SELECT 1 FROM performance_schema.processlist
-    WHERE INFO LIKE 'SET GLOBAL super_read_only=ON%') AS closing`,
+  // 7.1.8, super_read_only. While it waits, @@super_read_only is 1 already and @@read_only still 0, and when
+  // lock_wait_timeout ends it (error 1205) both are 0 again (measured): a node is closed when both are 1.
+  closeWrites: [`SET SESSION lock_wait_timeout=${CLOSE_WRITES_MAX_S}`, "SET GLOBAL super_read_only=ON"],
+  closingWrites: `SELECT (@@GLOBAL.read_only AND @@GLOBAL.super_read_only) OR EXISTS (
+    SELECT 1 FROM performance_schema.threads WHERE PROCESSLIST_INFO LIKE 'SET GLOBAL super_read_only=ON%'
+      AND PROCESSLIST_STATE IN ('Waiting for global read lock', 'Waiting for commit lock')) AS closing`,
   semiSyncSourceOff: "SET GLOBAL rpl_semi_sync_source_enabled=OFF",
-  // Baton's own sessions are told by their account, which clients have no business to use.
-  clientSessions: `SELECT ID AS id FROM performance_schema.processlist
-    WHERE ID <> CONNECTION_ID() AND USER NOT IN ('system user', 'event_scheduler')
-      AND USER <> SUBSTRING_INDEX(USER(), '@', 1)
-      AND COMMAND NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID')`,
+  // Dump threads stay: an ack that still comes makes a killed waiter's transaction the cluster's and not an errant
+  // one. Baton's sessions are told by account and program name both, because clients may share the account.
+  clientSessions: `SELECT t.PROCESSLIST_ID AS id FROM performance_schema.threads t
+    WHERE t.TYPE = 'FOREGROUND' AND t.PROCESSLIST_ID <> CONNECTION_ID()
+      AND t.PROCESSLIST_COMMAND NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID')
+      AND NOT (t.PROCESSLIST_USER <=> SUBSTRING_INDEX(USER(), '@', 1)
+        AND (t.PROCESSLIST_ID <=> IS_USED_LOCK('${NODE_LOCK}') OR EXISTS (
+          SELECT 1 FROM performance_schema.session_connect_attrs a WHERE a.PROCESSLIST_ID = t.PROCESSLIST_ID
+            AND a.ATTR_NAME = 'program_name' AND a.ATTR_VALUE LIKE 'baton%')))`,
   kill: (threadId) => `KILL CONNECTION ${Math.trunc(threadId)}`,
 
+  // 14.14: the lock ends with its session; a killed holder lets it go only when its statement has ended.
   takeNodeLock: (timeoutS) =>
     `SELECT GET_LOCK('${NODE_LOCK}', ${Math.trunc(timeoutS)}) AS taken, IS_USED_LOCK('${NODE_LOCK}') AS holder`,
   releaseNodeLock: `SELECT RELEASE_LOCK('${NODE_LOCK}')`,
