@@ -1,0 +1,3 @@
+export * from "./backoff.ts";
+export * from "./rolling.ts";
+export * from "./threshold.ts";
