@@ -30,6 +30,8 @@ export class Link {
   insert: number | undefined;
   /** Monotonic milliseconds of the statement under way. */
   busySinceMs = 0;
+  /** Until this moment nobody doubted that the statement under way will be answered. */
+  trustedMs = 0;
   readonly #connection: Connection;
   readonly #events: LinkEvents;
 
@@ -65,6 +67,7 @@ export class Link {
   ask(sql: string, nowMs: number, answer: (error: QueryError | null, rows: RowDataPacket[]) => void): void {
     this.state = "busy";
     this.busySinceMs = nowMs;
+    this.trustedMs = nowMs;
     this.#connection.query<RowDataPacket[]>(sql, (error, rows) => {
       if (this.state === "closed") return;
       if (error?.fatal) return this.#close(error.code ?? "error");

@@ -18,7 +18,7 @@ export interface WriterOptions {
   connections?: number;
   /** Pause of a connection between an acknowledgement and its next insert. Default 2. */
   paceMs?: number;
-  /** Silence after which an insert is left to its fate and the primary is looked for. Default 50. */
+  /** Silence of an insert after which the primary is looked for. Default 50. */
   answerTimeoutMs?: number;
   onAck?: (ack: Ack) => void;
 }
@@ -29,7 +29,7 @@ export interface WriterSnapshot {
   rate: number;
   /** Name of the node that is written to; null while the writer looks for one. */
   node: string | null;
-  /** Inserts without an answer for longer than the answer timeout. */
+  /** Inserts without an answer at servers that the writer has left. */
   hanging: number;
   /** Of the last fault; null before a fault or while nothing was acknowledged since. */
   downtimeMs: number | null;
@@ -52,13 +52,13 @@ export interface WriterReport {
   perServer: Record<string, number>;
   /** The node's name by server_uuid. */
   serverNames: Record<string, string>;
-  /** Failed inserts by MySQL or socket error code; `no-answer` counts those left to their fate. */
+  /** Failed inserts by MySQL or socket error code; `no-answer` counts those slower than the answer timeout. */
   errors: Record<string, number>;
   /** The node whose rows were read; null when none was writable, and `lost` is then what no reachable node has. */
   finalPrimary: string | null;
 }
 
-/** A node with this many silent inserts gets no more: each costs it a connection. */
+/** A node where this many inserts were left behind gets no more: each of them holds a connection. */
 const mostHanging = 12;
 const tickMs = 5;
 const reopenMs = 250;
@@ -70,7 +70,7 @@ interface Place {
   node: WriterNode;
   /** One warm link for each worker. */
   links: (Link | undefined)[];
-  /** Links whose insert has had no answer in time: kept, since a late answer counts. */
+  /** Links that were left while an insert was under way: kept, since a late answer counts. */
   hanging: Set<Link>;
   reopenAtMs: number;
 }
@@ -216,14 +216,25 @@ export class Writer {
     this.#finder.search(place.node);
   }
 
+  /** Moves every worker to the node. Inserts under way elsewhere are left to their fate: a late answer counts. */
   #found(node: WriterNode): boolean {
     const place = this.#places.find((each) => each.node === node);
     if (!place || place.hanging.size >= mostHanging) return false;
     this.#target = place;
+    for (const other of this.#places) if (other !== place) this.#leave(other);
     place.reopenAtMs = 0;
     this.#openLinks(place);
     for (const worker of [...this.#waiting]) this.#wake(worker);
     return true;
+  }
+
+  #leave(place: Place): void {
+    for (const [worker, link] of place.links.entries()) {
+      if (link?.insert === undefined) continue;
+      place.hanging.add(link);
+      place.links[worker] = undefined;
+      this.#waiting.add(worker);
+    }
   }
 
   #wake(worker: number): void {
@@ -278,12 +289,11 @@ export class Writer {
   #tick(): void {
     const now = monotonicMs();
     for (const place of this.#places) {
-      for (const [worker, link] of place.links.entries()) {
-        if (link?.insert === undefined || now - link.busySinceMs < this.#options.answerTimeoutMs) continue;
-        this.#count("no-answer");
-        place.hanging.add(link);
-        place.links[worker] = undefined;
-        this.#free(worker, place);
+      for (const link of place.links) {
+        if (link?.insert === undefined || now - link.trustedMs < this.#options.answerTimeoutMs) continue;
+        if (link.trustedMs === link.busySinceMs) this.#count("no-answer");
+        link.trustedMs = now;
+        this.#doubt(place);
       }
       if (now >= place.reopenAtMs && place.links.includes(undefined) && place.hanging.size < mostHanging) {
         this.#openLinks(place);
