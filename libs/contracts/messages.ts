@@ -116,12 +116,12 @@ const day = 24 * 3_600_000;
  * join late and the last sequence of an intent's subject stays a fence (docs/decisions/0001).
  */
 export const STREAMS = {
-  BATON_INTENTS: { subjects: [filterOf(MESSAGES.intent)], maxAgeMs: 30 * day, maxBytes: 256 * 2 ** 20 },
+  BATON_INTENTS: { subjects: [filterOf(MESSAGES.intent)], maxAgeMs: 30 * day, maxBytes: 32 * 2 ** 20 },
   BATON_EVENTS: {
     subjects: [filterOf(MESSAGES.diagnosis), filterOf(MESSAGES.step), filterOf(MESSAGES.event)],
     maxAgeMs: 30 * day,
-    maxBytes: 1024 * 2 ** 20,
+    maxBytes: 128 * 2 ** 20,
   },
-  BATON_ALERTS: { subjects: [filterOf(MESSAGES.alert)], maxAgeMs: 30 * day, maxBytes: 256 * 2 ** 20 },
+  BATON_ALERTS: { subjects: [filterOf(MESSAGES.alert)], maxAgeMs: 30 * day, maxBytes: 32 * 2 ** 20 },
 } as const;
 export type StreamName = keyof typeof STREAMS;
