@@ -17,6 +17,7 @@ const OLDEST_SERVER = [2, 11] as const;
 const CONNECT_TIMEOUT_MS = 2_000;
 const CONNECT_PAUSE_MS = 250;
 const SAY_AGAIN_MS = 5_000;
+const STILL_AWAY_MS = 10_000;
 
 export interface Link {
   readonly nc: NatsConnection;
@@ -158,14 +159,36 @@ async function watchLink(nc: NatsConnection, o: BusOptions): Promise<Link> {
   const set = (now: boolean): void => {
     if (connected === now) return;
     connected = now;
-    for (const listener of [...listeners]) listener(now);
+    for (const listener of [...listeners]) {
+      try {
+        listener(now);
+      } catch (error) {
+        o.log.error({ err: error }, `A listener to the connection's state failed: ${describe(error)}`);
+      }
+    }
   };
+  // While a server refuses us the same error comes with each attempt, ten times a second.
+  const saidAtMs = new Map<string, number>();
+  const sayError = (message: string): void => {
+    if (performance.now() - (saidAtMs.get(message) ?? Number.NEGATIVE_INFINITY) < SAY_AGAIN_MS) return;
+    if (saidAtMs.size > 100) saidAtMs.clear();
+    saidAtMs.set(message, performance.now());
+    o.log.error({ error: message }, `NATS says: ${message}`);
+  };
+  let away: NodeJS.Timeout | undefined;
   void (async () => {
     for await (const status of nc.status()) {
       if (status.type === "disconnect" && connected) {
         o.log.warn({ server: status.server }, `NATS connection to ${status.server} lost; Baton reconnects`);
+        const sinceMs = performance.now();
+        away = setInterval(() => {
+          const awayS = Math.round((performance.now() - sinceMs) / 1_000);
+          o.log.warn({ awayS }, `NATS has been away for ${awayS} s; Baton keeps reconnecting`);
+        }, STILL_AWAY_MS);
+        away.unref();
         set(false);
       } else if (status.type === "reconnect") {
+        clearInterval(away);
         o.log.info({ server: status.server }, `NATS connection is back, to ${status.server}`);
         metrics.count("reconnected", "nats");
         if (isOld(nc.info?.version ?? "0")) {
@@ -176,9 +199,10 @@ async function watchLink(nc: NatsConnection, o: BusOptions): Promise<Link> {
         }
         set(true);
       } else if (status.type === "error") {
-        o.log.error({ error: status.error.message }, `NATS says: ${status.error.message}`);
+        sayError(status.error.message);
       }
     }
+    clearInterval(away);
     set(false);
   })();
 

@@ -44,7 +44,7 @@ export async function freePorts(count: number): Promise<number[]> {
 }
 
 export async function startNats(
-  o: { servers?: 1 | 3; jetstream?: boolean; extra?: string; port?: number } = {},
+  o: { servers?: 1 | 3; jetstream?: boolean; maxFileStore?: string; extra?: string; port?: number } = {},
 ): Promise<TestNats> {
   const count = o.servers ?? 1;
   const folder = await mkdtemp(join(tmpdir(), "baton-bus-test-"));
@@ -57,7 +57,9 @@ export async function startNats(
       `server_name: n${i + 1}`,
       `listen: "127.0.0.1:${client}"`,
       `http: "127.0.0.1:${http}"`,
-      o.jetstream === false ? "" : `jetstream { store_dir: "${join(folder, `n${i + 1}`)}" }`,
+      o.jetstream === false
+        ? ""
+        : `jetstream { store_dir: "${join(folder, `n${i + 1}`)}"; max_file_store: ${o.maxFileStore ?? "20GB"} }`,
       count === 1 ? "" : `cluster { name: test, listen: "127.0.0.1:${route}", routes: [ ${routes} ] }`,
       o.extra ?? "",
     ].join("\n");

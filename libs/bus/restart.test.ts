@@ -153,6 +153,15 @@ async function startOldServer(version: string): Promise<{ url: string; server: S
   return { url: `127.0.0.1:${(server.address() as { port: number }).port}`, server };
 }
 
+test("a NATS without room for the streams is refused, with a remedy", async () => {
+  nats = await startNats({ maxFileStore: "50MB" });
+  const b = await bus("b");
+  await expect(b.ensure()).rejects.toMatchObject({
+    code: "E_DISK_FULL",
+    remedy: expect.stringContaining("max_file_store"),
+  });
+});
+
 test("a URL that is none is refused", async () => {
   const { log } = recorder();
   const options = { name: "b", source: "s", replicas: 1 as const, log };

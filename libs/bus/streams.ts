@@ -13,13 +13,15 @@ import {
 import { nanos } from "@nats-io/transport-node";
 import type { Link } from "./link.ts";
 import { MAX_PAYLOAD_BYTES } from "./options.ts";
-import { underDeadline } from "./retry.ts";
+import { asBatonError } from "./publish.ts";
+import { isPassing, underDeadline } from "./retry.ts";
 
 const DUPLICATE_WINDOW_MS = 120_000;
 /** How long the note that a key expired is kept; watchers that were away learn it by reading all keys anew. */
 const EXPIRY_MARK_MS = 60_000;
 const NAME_IN_USE = 10058;
 const NOT_ENABLED_FOR_ACCOUNT = 10039;
+const NO_STORAGE_LEFT = 10047;
 
 type Wanted = Partial<StreamConfig> & { name: string; num_replicas: number };
 
@@ -136,5 +138,14 @@ function refused(error: unknown, stream: string): unknown {
       cause: error,
     });
   }
-  return error;
+  if (code === NO_STORAGE_LEFT) {
+    return new BatonError("E_DISK_FULL", {
+      place: `stream ${stream}`,
+      message: "NATS has no room for it.",
+      remedy:
+        "Give JetStream more storage: free its disk, or raise max_file_store in the nats-server configuration.",
+      cause: error,
+    });
+  }
+  return isPassing(error) ? error : asBatonError(error, `stream ${stream}`);
 }

@@ -214,7 +214,11 @@ class Life {
     if (this.stopping) return { ok: false, why: "it is stopping" };
     if (!this.running) return { ok: false, why: this.waitingFor };
     if (!this.bus?.connected) return { ok: false, why: "the connection to NATS is lost" };
-    return this.running.ready();
+    try {
+      return this.running.ready();
+    } catch (error) {
+      return { ok: false, why: `its readiness cannot be told: ${String(error)}` };
+    }
   }
 
   private showReady(): void {
