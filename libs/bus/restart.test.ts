@@ -154,7 +154,7 @@ async function startOldServer(version: string): Promise<{ url: string; server: S
 }
 
 test("a NATS without room for the streams is refused, with a remedy", async () => {
-  nats = await startNats({ maxFileStore: "50MB" });
+  nats = await startNats({ maxFileStore: "1MB" });
   const b = await bus("b");
   await expect(b.ensure()).rejects.toMatchObject({
     code: "E_DISK_FULL",
