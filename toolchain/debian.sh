@@ -8,6 +8,9 @@
 
 debian_suite=sid
 debian_packages='mysql-server-core mysql-client-core nats-server'
+# by their paths, because busybox's shell would take its own of these names, which can do less
+dpkg_deb=/usr/bin/dpkg-deb
+tar=/bin/tar
 
 fetch_servers() {
   step "MySQL and nats-server from Debian's archive"
@@ -25,10 +28,11 @@ fetch_servers() {
 
 # sets apt, keyring, loader and libraries (paths inside the packages)
 set_up_apt() {
-  for program in apt-get dpkg dpkg-deb tar; do
+  for program in apt-get apt-config "$dpkg_deb" "$tar"; do
     command -v "$program" >/dev/null 2>&1 || cannot_fetch "this is not Debian or Ubuntu (no $program)"
   done
-  architecture=$(dpkg --print-architecture)
+  architecture=''
+  eval "$(apt-config shell architecture APT::Architecture)"
   case $architecture in
     amd64) libraries=usr/lib/x86_64-linux-gnu loader=$libraries/ld-linux-x86-64.so.2 ;;
     arm64) libraries=usr/lib/aarch64-linux-gnu loader=$libraries/ld-linux-aarch64.so.1 ;;
@@ -155,8 +159,8 @@ download() {
 
 unpack() {
   for package in "$apt/archives"/*.deb; do
-    { dpkg-deb --fsys-tarfile "$package" || printf '' >"$stage/broken"; } |
-      tar -x -C "$stage/mysql/root" --no-same-owner \
+    { "$dpkg_deb" --fsys-tarfile "$package" || printf '' >"$stage/broken"; } |
+      "$tar" -x -C "$stage/mysql/root" --no-same-owner \
         --exclude=./usr/share/doc --exclude=./usr/share/man --exclude=./usr/share/locale \
         --exclude=./usr/share/lintian --exclude="./$libraries/gconv" \
         --exclude='./usr/bin/myisam*' --exclude=./usr/bin/ibd2sdi --exclude=./usr/bin/innochecksum \
