@@ -286,7 +286,8 @@ export class System {
       },
     });
     this.#stopping.signal.addEventListener("abort", stopWatching, { once: true });
-    this.#o.onDeclared?.(await declare(bus, this.#o.config, { prune: false }));
+    const changes = await declare(bus, this.#o.config, { prune: false });
+    this.#o.onDeclared?.(changes);
     return bus;
   }
 
