@@ -5,18 +5,12 @@
  *   node lab/bench/floor.ts [--rounds 10] [--fault kill|hang] [--order lean|strict] [--json]
  */
 import { parseArgs } from "node:util";
-import { type Connection, createConnection } from "mysql2/promise";
-import { accounts, type Lab, type LabNode, monotonicMs, startLab } from "../index.ts";
-import { attached, caughtUp, changeSource, changeSourceKeepingRelayLog, follow } from "../replication.ts";
+import { type Lab, type LabNode, startLab } from "../index.ts";
+import { attached, caughtUp, follow } from "../replication.ts";
 import { until } from "../until.ts";
+import { type FloorOrder, failover, Hand } from "./bare-failover.ts";
 
 export type FloorFault = "kill" | "hang";
-
-/**
- * `strict` opens the candidate only after STOP REPLICA and RESET REPLICA ALL and stops the other's applier too;
- * `lean` does the same work, but leaves all that a write need not wait for until after the opening.
- */
-export type FloorOrder = "lean" | "strict";
 
 export interface FloorOptions {
   rounds?: number;
@@ -113,144 +107,6 @@ async function measureRound(
   }
 }
 
-/** One warm connection to a node, as Baton's account, and what is to be done there once writes are possible again. */
-class Hand {
-  readonly node: LabNode;
-  readonly #connection: Connection;
-  #later: () => Promise<void> = async () => undefined;
-
-  constructor(node: LabNode, connection: Connection) {
-    this.node = node;
-    this.#connection = connection;
-    connection.on("error", () => undefined);
-  }
-
-  static async open(node: LabNode): Promise<Hand> {
-    const connection = await createConnection({
-      host: node.host,
-      port: node.port,
-      ...accounts.baton,
-      multipleStatements: true,
-    });
-    await connection.query("SELECT 1");
-    return new Hand(node, connection);
-  }
-
-  /** The first row of the answer; empty for a statement that has none. */
-  async ask(sql: string): Promise<Record<string, unknown>> {
-    const [rows] = await this.#connection.query(sql);
-    return (Array.isArray(rows) ? (rows[0] ?? {}) : {}) as Record<string, unknown>;
-  }
-
-  /** Runs statements one after another and books the milliseconds of each under its label. */
-  async run(steps: Record<string, number>, statements: [label: string, sql: string][]): Promise<void> {
-    for (const [label, sql] of statements) {
-      const began = monotonicMs();
-      const answer = await this.ask(sql);
-      steps[label] = monotonicMs() - began;
-      if (answer.late === 1) throw new Error(`${this.node.name} did not catch up: ${sql}`);
-    }
-  }
-
-  /** Resolves with the monotonic time at which the server's end of the connection closed. */
-  closed(): Promise<number> {
-    return new Promise((done) => {
-      const stream = (this.#connection as unknown as { connection: { stream: NodeJS.EventEmitter } })
-        .connection;
-      stream.stream.once("close", () => done(monotonicMs()));
-    });
-  }
-
-  later(work: () => Promise<void>): void {
-    this.#later = work;
-  }
-
-  finish(): Promise<void> {
-    return this.#later();
-  }
-
-  drop(): void {
-    this.#connection.destroy();
-  }
-}
-
-async function failover(
-  hands: Hand[],
-  order: FloorOrder,
-  steps: Record<string, number>,
-  at: number,
-): Promise<{ candidate: Hand; other: Hand }> {
-  // Fence: with N = 2 ackers and k = 1, N − k + 1 = 2 receivers must be stopped.
-  const seen = await Promise.all(
-    hands.map(async (hand, index) => {
-      await hand.run(steps, [[`stop io ${index + 1}`, "STOP REPLICA IO_THREAD"]]);
-      const began = monotonicMs();
-      const row = await hand.ask(
-        "SELECT RECEIVED_TRANSACTION_SET AS received, @@GLOBAL.gtid_executed AS executed " +
-          "FROM performance_schema.replication_connection_status",
-      );
-      steps[`read ${index + 1}`] = monotonicMs() - began;
-      return { hand, received: String(row.received).replaceAll("\n", ""), executed: String(row.executed) };
-    }),
-  );
-  steps["at fenced"] = monotonicMs() - at;
-  const [first, second] = seen as [(typeof seen)[0], (typeof seen)[0]];
-  const began = monotonicMs();
-  const held = (each: typeof first) =>
-    `CONCAT('${each.received}', ',', '${each.executed.replaceAll("\n", "")}')`;
-  const { subset } = await first.hand.ask(`SELECT GTID_SUBSET(${held(second)}, ${held(first)}) AS subset`);
-  steps.choose = monotonicMs() - began;
-  const [best, rest] = subset === 1 ? [first, second] : [second, first];
-  const [candidate, other] = [best.hand, rest.hand];
-  const catchUp: [string, string] = [
-    "catch up",
-    `SELECT WAIT_FOR_EXECUTED_GTID_SET('${best.received}', 10) AS late`,
-  ];
-  const open: [string, string][] = [
-    ["semi-sync replica off", "SET GLOBAL rpl_semi_sync_replica_enabled=OFF"],
-    ["semi-sync source on", "SET GLOBAL rpl_semi_sync_source_enabled=ON"],
-    ["super_read_only off", "SET GLOBAL super_read_only=OFF"],
-    ["read_only off", "SET GLOBAL read_only=OFF"],
-  ];
-  const clear: [string, string][] = [
-    ["stop replica", "STOP REPLICA"],
-    ["reset replica all", "RESET REPLICA ALL"],
-  ];
-  if (order === "strict") {
-    const otherCatchUp = `SELECT WAIT_FOR_EXECUTED_GTID_SET('${rest.received}', 10) AS late`;
-    await Promise.all([
-      candidate.run(steps, [catchUp, ...clear, ...open]),
-      other.run(steps, [
-        ["other: catch up", otherCatchUp],
-        ["other: stop replica", "STOP REPLICA"],
-        ["other: change source", changeSource(candidate.node)],
-        ["other: start replica", "START REPLICA"],
-      ]),
-    ]);
-  } else {
-    // The other's applier keeps running, so its relay log stays; only its receiver is pointed elsewhere.
-    candidate.later(() => candidate.run(steps, clear));
-    await Promise.all([
-      candidate.run(steps, [catchUp, ...open]),
-      other.run(steps, [
-        ["other: change source", changeSourceKeepingRelayLog(candidate.node)],
-        ["other: start io", "START REPLICA IO_THREAD"],
-      ]),
-    ]);
-  }
-  steps["at opened"] = monotonicMs() - at;
-  await until(
-    async () => (await candidate.ask("SHOW STATUS LIKE 'Rpl_semi_sync_source_clients'")).Value !== "0",
-    {
-      timeoutMs: recoveryTimeoutMs,
-      everyMs: 1,
-      onTimeout: () => new Error("no semi-sync replica is attached"),
-    },
-  );
-  steps["at attached"] = monotonicMs() - at;
-  return { candidate, other };
-}
-
 /** Brings the old primary back as a replica: repointed when its history is the new primary's, else rebuilt. */
 async function mend(lab: Lab, old: LabNode, primary: LabNode): Promise<FloorRound["mended"]> {
   await old.kill();
@@ -298,6 +154,10 @@ export function floorTable(rounds: FloorRound[]): string {
   }
   const sum = (pick: (round: FloorRound) => number) =>
     rounds.reduce((total, round) => total + pick(round), 0);
+  const rebuilt = sum((round) => (round.mended === "rebuilt" ? 1 : 0));
+  lines.push(
+    `the old primary had errant transactions and was rebuilt in ${rebuilt} of ${rounds.length} rounds`,
+  );
   lines.push(
     `${rounds.length} rounds, lost ${sum((round) => round.lost)}, split ${sum((round) => round.split)}`,
   );
