@@ -28,10 +28,12 @@ describe.each(["kill", "hang"] as const)("the primary under load: %s", (fault) =
     expect(downtimeMs).toBeGreaterThan(0);
 
     // All other replicas follow the new primary, with semi-sync on, and it needs k acks.
-    const after = await stage.status();
+    const after = await stage.until("the third node is seen to follow", async () => {
+      const view = await stage.status();
+      const third = view.nodes.find((n) => n.node !== old.name && n.node !== view.primary);
+      return third?.role === "replica" ? view : null;
+    });
     expect(after.epoch).toBe(before.epoch + 1);
-    const third = after.nodes.find((n) => n.node !== old.name && n.node !== after.primary);
-    expect(third?.role).toBe("replica");
     const [semi] = await stage.lab
       .node(after.primary as string)
       .query<Record<string, string>>(

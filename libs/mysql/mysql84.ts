@@ -36,7 +36,8 @@ function source(target: Target, account: ReplicationAccount, tls: boolean): stri
   ];
 }
 
-const canaryChecksum = "MD5(CONCAT_WS('#', cluster, epoch, operation, written_at))";
+/** MD5 and SHA1 have left the server for a component; SHA2 stayed. */
+const canaryChecksum = "SHA2(CONCAT_WS('#', cluster, epoch, operation, written_at), 256)";
 
 export const mysql84: Dialect = {
   flavour: "mysql",

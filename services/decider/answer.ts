@@ -29,14 +29,17 @@ function viewNode(picture: Picture, node: string, now: number, s: VoteSettings):
     .filter((seen) => now - seen.atMs <= s.freshMs)
     .sort((a, b) => b.atMs - a.atMs);
   const best = fresh.find((seen) => seen.sample.outcome === "ok") ?? fresh[0];
-  const status = best?.sample.outcome === "ok" ? (picture.statuses.get(node)?.status ?? null) : null;
+  const known = picture.statuses.get(node);
+  // Right after a change of reign the last status tells of the time before it.
+  const present = known !== undefined && known.atMs > (picture.state?.sinceMs ?? 0) ? known.status : null;
+  const status = best?.sample.outcome === "ok" ? present : null;
   let role: NodeRole = "unknown";
   if (state !== undefined && node === state.primary) role = "primary";
   else if (status !== null && state !== undefined)
     role = follows(status, state.primaryUuid, picture.declared?.nodes[state.primary])
       ? "replica"
       : "detached";
-  else if (state !== undefined && best !== undefined) role = "replica";
+  else if (state !== undefined && best !== undefined && best.sample.outcome !== "ok") role = "replica";
   return {
     node,
     host: declared?.host ?? "",
