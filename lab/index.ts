@@ -1,4 +1,6 @@
 export { type Accounts, accounts } from "./accounts.ts";
+export { defaultLabName, type LabUpOptions, labCommand, labDown, labStatus, labUp } from "./keeper.ts";
+export { type LabStatus, type NodeCommand, nodeCommands } from "./keeper-protocol.ts";
 export { type Lab, type LabNats, type LabOptions, startLab } from "./lab.ts";
 export { LabError, type LabErrorCode } from "./lab-error.ts";
 export type { LabNatsServer } from "./lab-nats.ts";

@@ -55,6 +55,11 @@ export class LabNatsServer {
     return this.#process.running;
   }
 
+  /** True between `hang` and `resume`. */
+  get hung(): boolean {
+    return this.#process.hung;
+  }
+
   /** SIGKILL; resolves when the process is gone. */
   kill(): Promise<void> {
     return this.#process.kill();

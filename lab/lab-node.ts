@@ -38,7 +38,6 @@ export class LabNode {
   #serverId: number;
   readonly #process: ServerProcess;
   readonly #template: string;
-  #hung = false;
 
   constructor(setup: LabNodeSetup) {
     this.name = setup.name;
@@ -82,13 +81,12 @@ export class LabNode {
 
   /** True between `hang` and `resume`. */
   get hung(): boolean {
-    return this.#hung && this.running;
+    return this.#process.hung;
   }
 
   /** SIGKILL; resolves when the process is gone. */
   async kill(): Promise<void> {
     await this.#process.kill();
-    this.#hung = false;
   }
 
   /** Sends SIGKILL and returns the monotonic milliseconds of that moment, without waiting. */
@@ -98,21 +96,17 @@ export class LabNode {
 
   /** SIGSTOP; returns the monotonic milliseconds of that moment. */
   hang(): number {
-    const at = this.#process.signal("SIGSTOP");
-    this.#hung = true;
-    return at;
+    return this.#process.signal("SIGSTOP");
   }
 
   /** SIGCONT. */
   resume(): void {
     this.#process.signal("SIGCONT");
-    this.#hung = false;
   }
 
   /** A graceful shutdown; kills it if it takes more than 30 s. */
   async terminate(): Promise<void> {
     await this.#process.terminate();
-    this.#hung = false;
   }
 
   /** Starts on the same data directory and port; resolves when it accepts connections. */

@@ -45,7 +45,7 @@ const primaryTimeoutMs = 1_000;
  * Errors: LabError with the codes of lab-error.ts; a failed start leaves nothing behind.
  */
 export async function startLab(options: LabOptions = {}): Promise<Lab> {
-  check(options);
+  checkLabOptions(options);
   const name = options.name ?? `${process.pid}-${Math.random().toString(36).slice(2, 6)}`;
   const dir = await mkdtemp(join(tmpdir(), `baton-lab-${name}-`));
   const lab = new Lab(name, dir, options);
@@ -237,7 +237,8 @@ export class Lab {
   }
 }
 
-function check(options: LabOptions): void {
+/** Throws a LabError `bad-option` for a value that no lab can have. */
+export function checkLabOptions(options: LabOptions): void {
   const refuse = (found: string, expected: string) => {
     throw new LabError("bad-option", { found, expected, remedy: "correct the option" });
   };

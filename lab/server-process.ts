@@ -15,6 +15,7 @@ export class ServerProcess {
   readonly #reaper: Reaper;
   #child: ChildProcess | undefined;
   #dying = false;
+  #hung = false;
   #ended: Promise<void> = Promise.resolve();
 
   constructor(name: string, command: string, args: () => string[], logFile: string, reaper: Reaper) {
@@ -28,6 +29,11 @@ export class ServerProcess {
   /** False from the moment of a SIGKILL, even while the kernel is still tearing the process down. */
   get running(): boolean {
     return this.#child !== undefined && !this.#dying;
+  }
+
+  /** True between SIGSTOP and SIGCONT. */
+  get hung(): boolean {
+    return this.#hung && this.running;
   }
 
   get pid(): number | undefined {
@@ -56,6 +62,7 @@ export class ServerProcess {
     closeSync(log);
     this.#child = child;
     this.#dying = false;
+    this.#hung = false;
     this.#ended = new Promise((done) => {
       const end = () => {
         if (this.#child === child) {
@@ -83,6 +90,8 @@ export class ServerProcess {
     const at = monotonicMs();
     process.kill(child.pid, signal);
     if (signal === "SIGKILL") this.#dying = true;
+    if (signal === "SIGSTOP") this.#hung = true;
+    if (signal === "SIGCONT") this.#hung = false;
     return at;
   }
 
