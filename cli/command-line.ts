@@ -203,10 +203,9 @@ function lab(baton: Command): void {
     .description("Start one, in the background, and print where its servers are.")
     .addOption(name())
     .option("--nodes <n>", "MySQL nodes", wholeNumber(1, 9), 3)
-    .addOption(
-      new Option("--nats <n>", "NATS servers").choices(["0", "1", "3"]).default("1").argParser(Number),
-    )
+    .addOption(new Option("--nats <n>", "NATS servers").choices(["0", "1", "3"]).default("1"))
     .option("--acks <n>", "acknowledgements that a write waits for", wholeNumber(0, 8), 1)
+    .option("-o, --output <file>", "write a configuration for it, for baton up")
     .addOption(json("print it as JSON"))
     .addHelpText("after", examples("baton lab up", "baton lab up --name big --nodes 5 --nats 3 --acks 2"))
     .action(async (o) => (await load()).up(o));
@@ -232,7 +231,7 @@ function lab(baton: Command): void {
   lab
     .command("status")
     .description("The labs that run, with their servers.")
-    .addOption(name())
+    .option("--name <name>", "only this one")
     .addOption(json("print it as JSON"))
     .action(async (o) => (await load()).status(o));
 }

@@ -264,7 +264,10 @@ export class System {
 
   #refusal(name: string, exitCode: number): BatonError {
     const lines = (this.#logs.get(name) ?? []).map(({ entry }) => entry);
-    const last = lines.findLast(({ message }) => ERROR_LINE.test(message)) ?? lines.at(-1);
+    const last =
+      lines.findLast(({ message }) => ERROR_LINE.test(message)) ??
+      lines.findLast(({ message }) => /^\w*Error\b/.test(message)) ??
+      lines.at(-1);
     return refusalOf(name, exitCode, last?.message ?? "it said nothing");
   }
 

@@ -56,7 +56,7 @@ export async function runDemo(
       onLog: o.verbose ? (instance, _message, _level, raw) => console.error(`${instance} ${raw}`) : undefined,
     });
     for (let number = 1; number <= o.rounds; number++) {
-      const view = await stage.status();
+      const view = await stage.status().catch(() => null);
       const round = new Round(stage, view?.primary ?? null, {
         fault: o.fault,
         calmMs: audience instanceof Screen ? 3_000 : 1_000,

@@ -14,7 +14,7 @@ import { readyLine } from "../view/status-view.ts";
 /** Services that wait for NATS or a node are no failure: they say so in their logs, and `up` goes on. */
 const READY_MS = 60_000;
 /** A cluster that is not known after this is reported as it is. */
-const FIRST_LOOK_MS = 20_000;
+const FIRST_LOOK_MS = 8_000;
 
 const SEVERITY = { trace: 10, debug: 20, info: 30, warn: 40, error: 50, fatal: 60 } as const;
 

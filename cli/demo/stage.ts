@@ -59,11 +59,10 @@ export class Stage {
     this.#ears = ears;
   }
 
+  /** @throws BatonError E_NO_ANSWER while no decider serves */
   async status(): Promise<ClusterView | null> {
-    const answer = await this.bus
-      .command("status", { cluster: null }, { timeoutMs: ANSWER_MS })
-      .catch(() => null);
-    return answer?.clusters.find(({ cluster }) => cluster === CLUSTER) ?? null;
+    const answer = await this.bus.command("status", { cluster: null }, { timeoutMs: ANSWER_MS });
+    return answer.clusters.find(({ cluster }) => cluster === CLUSTER) ?? null;
   }
 
   /** Waits until every node has its part and a failover would succeed; throws, with what is missing, when it takes too long. */
@@ -71,9 +70,14 @@ export class Stage {
     const deadline = monotonicMs() + timeoutMs;
     for (;;) {
       signal.throwIfAborted();
-      const view = await this.status();
-      const missing = view ? notWhole(view) : "no decider answers";
-      if (view && missing === null) return view;
+      let missing: string | null = "the decider does not know the cluster yet";
+      try {
+        const view = await this.status();
+        if (view) missing = notWhole(view);
+        if (view && missing === null) return view;
+      } catch (error) {
+        missing = (error as Error).message;
+      }
       if (monotonicMs() > deadline) {
         throw new LabError("not-recovered", {
           found: `after ${timeoutMs / 1000} s: ${missing}`,
