@@ -13,6 +13,8 @@ import { LivePicture } from "../view/live-picture.ts";
 
 const FRAME_MS = 100;
 const PULSE_COLUMNS = 70;
+/** Where in the last picture the fault is. */
+const GAP_AT_COLUMN = 20;
 
 interface Options {
   fault: Fault;
@@ -200,10 +202,17 @@ class Screen implements Audience {
     this.#live.end();
   }
 
+  /** Now, or, when the round is over, such that the last picture shows the gap. */
+  #until(round: Round): number {
+    const { faultMs } = round;
+    if (this.#result === null || faultMs === null) return monotonicMs() - BAR_MS;
+    return faultMs + (PULSE_COLUMNS - GAP_AT_COLUMN) * BAR_MS;
+  }
+
   #draw(): void {
     const round = this.#round;
     if (!round) return;
-    const now = monotonicMs() - BAR_MS;
+    const untilMs = this.#until(round);
     this.#live.show(
       pictureLines(
         {
@@ -212,7 +221,7 @@ class Screen implements Audience {
           rounds: this.#o.rounds,
           act: this.#act,
           nodes: round.cast.lines(),
-          pulse: round.pulse.between(now - PULSE_COLUMNS * BAR_MS, now),
+          pulse: round.pulse.between(untilMs - PULSE_COLUMNS * BAR_MS, untilMs),
           ratePerS: round.writer.rate(),
           acknowledged: round.writer.acknowledged(),
           moments: round.moments,

@@ -34,7 +34,9 @@ export function pictureLines(s: Scene, p: Paint): string[] {
     ...nodeLines(s.nodes, p),
     "",
     `  ${padTo(`${count(s.ratePerS)} writes/s`, 15)} ${bars(s.pulse, p)}`,
-    p.dim(`  ${padTo("", 15)} each column a tenth of a second, the newest at the right`),
+    p.dim(
+      `  ${padTo("", 15)} each column a tenth of a second${s.result ? ", around the fault" : ", the newest at the right"}`,
+    ),
     "",
   ];
   if (s.moments.length > 0) lines.push(...momentLines(s.moments, p), "");
@@ -60,18 +62,23 @@ function nodeLines(nodes: readonly NodeLine[], p: Paint): string[] {
 
 export function momentLines(moments: readonly Moment[], p: Paint): string[] {
   return columns(
-    moments.map((m) => [momentTime(m.atMs), momentPaint(m, p)(m.what), m.text]),
-    { indent: 2, right: [0] },
+    moments.map((m) => [momentTime(m.atMs), momentPaint(m, p)(m.what), p.dim(took(m)), m.text]),
+    { indent: 2, right: [0, 2] },
   );
 }
 
 /** Plain, for a log: the width of the columns cannot wait for what is still to come. */
 export function momentLine(m: Moment, p: Paint): string {
-  return `  ${padTo(momentTime(m.atMs), 11, "right")}  ${padTo(momentPaint(m, p)(m.what), 9)}  ${m.text}`;
+  const what = padTo(momentPaint(m, p)(m.what), 9);
+  return `  ${padTo(momentTime(m.atMs), 11, "right")}  ${what}  ${padTo(p.dim(took(m)), 7, "right")}  ${m.text}`;
 }
 
 function momentTime(atMs: number): string {
   return `${atMs.toFixed(1)} ms`;
+}
+
+function took(m: Moment): string {
+  return m.tookMs === null ? "" : duration(m.tookMs);
 }
 
 function momentPaint(m: Moment, p: Paint): (text: string) => string {
@@ -83,9 +90,10 @@ function momentPaint(m: Moment, p: Paint): (text: string) => string {
 
 export function errantLines(gtids: string, p: Paint): string[] {
   return [
-    `  ${p.yellow("errant")}  The old primary came back with transactions that the cluster has not: ${p.bold(gtids)}`,
-    `          No client was told OK for them: it died before an acker had them. Baton never mixes such a`,
-    `          history in. It keeps the node out, and here the lab gives it an empty data directory.`,
+    `  ${p.yellow("errant")}  The old primary came back with transactions that the cluster has not:`,
+    `          ${p.bold(gtids)}`,
+    "          No replica ever had them, so no client was told OK for them. Baton never mixes such a history in:",
+    "          it keeps the node out, and here the lab gives it an empty data directory to come home with.",
   ];
 }
 

@@ -75,6 +75,11 @@ export class Round {
     });
   }
 
+  /** Null before the fault. */
+  get faultMs(): number | null {
+    return this.#timeline?.faultMs ?? null;
+  }
+
   get moments(): readonly Moment[] {
     return this.#timeline?.moments ?? [];
   }

@@ -29,7 +29,7 @@ const STEPS_OF_OPENING = new Set(["open"]);
 export class Timeline {
   readonly moments: Moment[] = [];
   readonly node: string;
-  readonly #faultMs: number;
+  readonly faultMs: number;
   readonly #outcomes = new Set<string>();
   #diagnosedMs: number | null = null;
   #intendedMs: number | null = null;
@@ -42,7 +42,7 @@ export class Timeline {
 
   constructor(fault: Fault, node: string, faultMs: number) {
     this.node = node;
-    this.#faultMs = faultMs;
+    this.faultMs = faultMs;
     this.#add(faultMs, "fault", fault === "kill" ? `kill -9 of ${node}` : `SIGSTOP of ${node}`, {
       bad: true,
     });
@@ -65,7 +65,7 @@ export class Timeline {
     const between = (from: number | null, to: number | null) =>
       from === null || to === null ? null : Math.max(0, to - from);
     return {
-      detectMs: between(this.#faultMs, this.#diagnosedMs),
+      detectMs: between(this.faultMs, this.#diagnosedMs),
       decideMs: between(this.#diagnosedMs, this.#intendedMs),
       executeMs: between(this.#intendedMs, this.#openedMs),
     };
@@ -89,12 +89,7 @@ export class Timeline {
     const dead = d.code.startsWith("primary-dead");
     if (this.#intendedMs !== null || d.code === "healthy") return;
     if (dead) this.#diagnosedMs ??= atMs;
-    const probers = d.probers.filter((v) => v.finds === "dead").length;
-    const lost = d.replicas.filter((v) => v.finds === "lost" || v.finds === "silent").length;
-    const witnesses = dead
-      ? `: ${probers} of ${plural(d.probers.length, "prober")} ${probers === 1 ? "finds" : "find"} it dead, ${lost} of ${plural(d.replicas.length, "replica")} no longer ${lost === 1 ? "hears" : "hear"} it`
-      : `: ${d.summary}`;
-    this.#add(atMs, "diagnosis", `${d.code}${witnesses}`, { bad: d.severity === "critical" });
+    this.#add(atMs, "diagnosis", `${d.code}: ${witnesses(d)}`, { bad: d.severity === "critical" });
   }
 
   intent(i: Intent, atMs: number): void {
@@ -143,7 +138,7 @@ export class Timeline {
 
   #add(atMs: number, what: string, text: string, o: { tookMs?: number; bad?: boolean } = {}): void {
     const moment: Moment = {
-      atMs: atMs - this.#faultMs,
+      atMs: atMs - this.faultMs,
       what,
       text,
       tookMs: o.tookMs ?? null,
@@ -154,4 +149,15 @@ export class Timeline {
     while (place > 0 && this.moments[place - 1]!.atMs > moment.atMs) place -= 1;
     this.moments.splice(place, 0, moment);
   }
+}
+
+/** `1 of 1 prober finds it dead, 2 of 2 replicas no longer hear it` */
+function witnesses(d: Diagnosis): string {
+  if (d.probers.length === 0) return d.summary;
+  const dead = d.probers.filter((v) => v.finds === "dead").length;
+  const deaf = d.replicas.filter((v) => v.finds === "lost" || v.finds === "silent").length;
+  return [
+    `${dead} of ${plural(d.probers.length, "prober")} ${dead === 1 ? "finds" : "find"} it dead`,
+    `${deaf} of ${plural(d.replicas.length, "replica")} no longer ${deaf === 1 ? "hears" : "hear"} it`,
+  ].join(", ");
 }

@@ -22,8 +22,9 @@ export class LivePicture {
 
   /** In one write, so that no half picture is seen. What does not fit the screen is cut at the top. */
   show(lines: readonly string[]): void {
-    const width = this.#screen.columns ?? 100;
-    const fitting = lines.slice(-Math.max(1, (this.#screen.rows ?? 50) - 1));
+    // Some pseudo-terminals say that they are 0 wide.
+    const width = this.#screen.columns || 100;
+    const fitting = lines.slice(-Math.max(1, (this.#screen.rows || 50) - 1));
     const up = this.#drawn > 0 ? `\u001b[${this.#drawn}A\r` : HIDE_CURSOR;
     const body = fitting.map((line) => `${cutTo(line, width)}${CLEAR_LINE}\n`).join("");
     this.#screen.write(up + body + CLEAR_BELOW);
