@@ -25,6 +25,11 @@ export interface Dialect {
   readonly startApplier: string;
   readonly startReplication: string;
   readonly stopReplication: string;
+  /**
+   * Column `coordinator`: the applier's thread id, when a receiver stopped in the middle of a transaction left its first
+   * part to be applied; no row else. `stopReplication` would wait 60 s for the rest: kill that thread first.
+   */
+  readonly halfReceived: string;
   /** Forgets the channel and deletes its relay logs: only when received ⊆ executed. */
   readonly resetReplication: string;
   /** Points the node at a source by GTID, both threads stopped. Deletes relay logs: only when what they hold is known elsewhere. */

@@ -102,6 +102,14 @@ function suspect(picture: Picture, now: number, s: Settings): Picture {
 
 function lookAgain(picture: Picture, now: number): Effect | null {
   if (picture.suspectSinceMs === null || now - picture.suspectSinceMs > LOOK_HARD_FOR_MS) return null;
+  // Once it is in an executor's hands, looking harder only takes its processor time.
+  const phase = picture.state?.value.phase;
+  if (
+    phase === "fencing" ||
+    phase === "promoting" ||
+    picture.ordered?.stateRevision === picture.state?.revision
+  )
+    return null;
   if (now - picture.lookedMs < LOOK_AGAIN_MS) return null;
   return { type: "look-now", reason: `${picture.state?.value.primary ?? "the primary"} is suspect` };
 }

@@ -12,6 +12,7 @@ import type { Hand } from "./hand.ts";
 import { type Operation, within } from "./operation.ts";
 import { type Fence, fence, type Stopped } from "./receivers.ts";
 import { Refusal } from "./refusal.ts";
+import { standStill } from "./stand-still.ts";
 
 /** From the claimed state to the end. @throws Refusal before the commit point; Superseded at any time. */
 export async function failover(op: Operation): Promise<void> {
@@ -170,7 +171,8 @@ async function carryForward(op: Operation): Promise<void> {
   await op.step("announce", async () => {
     const repointed = await repointing;
     // The old channel goes only now: it costs file work that no client should wait for, and stopped it is inert.
-    await hand.run([hand.dialect.stopReplication, hand.dialect.resetReplication], deadlines.openMs);
+    await standStill(hand, deadlines.openMs);
+    await hand.run(hand.dialect.resetReplication, deadlines.openMs);
     const short = repointed.length < acks;
     await op.change(
       end(
@@ -255,11 +257,11 @@ function sourceOf(op: Operation, primary: string) {
   };
 }
 
-/** The statements that make a clean node, whatever it was, an acker of the primary. */
+/** The statements that make a clean node that stands still, whatever it was, an acker of the primary. */
 export function followPrimary(op: Operation, hand: Hand, primary: string): string[] {
   const { target, account, tls } = sourceOf(op, primary);
   const d = hand.dialect;
-  return [d.stopReplication, ...d.becomeReplica, d.follow(target, account, { tls }), d.startReplication];
+  return [...d.becomeReplica, d.follow(target, account, { tls }), d.startReplication];
 }
 
 /** Before the commit point: puts back what was changed, gives the epoch back, says why. */

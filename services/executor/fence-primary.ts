@@ -11,7 +11,7 @@ import { Refusal } from "./refusal.ts";
 /** `second` opens another session to the node: the first one is busy waiting in `SET super_read_only`. */
 export async function shut(hand: Hand, second: () => Promise<Hand>, deadlineMs: number): Promise<NodeStatus> {
   const before = await hand.status(deadlineMs);
-  if (before.superReadOnly && before.semiSync?.source !== true) return before;
+  if (before.readOnly && before.superReadOnly && before.semiSync?.source !== true) return before;
   const helper = await second();
   try {
     const closing = hand.run(hand.dialect.closeWrites, deadlineMs);
@@ -25,7 +25,8 @@ export async function shut(hand: Hand, second: () => Promise<Hand>, deadlineMs: 
     helper.destroy();
   }
   const after = await hand.status(deadlineMs);
-  if (!after.superReadOnly) throw new Refusal("node-lost", `${hand.node}: super_read_only did not stay on`);
+  if (!after.readOnly || !after.superReadOnly)
+    throw new Refusal("node-lost", `${hand.node}: super_read_only did not stay on`);
   return after;
 }
 

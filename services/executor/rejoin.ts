@@ -11,6 +11,7 @@ import { shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
+import { standStill } from "./stand-still.ts";
 
 const POLL_MS = 20;
 
@@ -65,6 +66,7 @@ async function check(op: Operation, node: string, primary: string) {
 async function leadHome(op: Operation, hand: Hand, node: string, primary: string): Promise<void> {
   const { deadlines } = op.declared.policy;
   await op.step("rejoin", async () => {
+    await standStill(hand, deadlines.openMs);
     await hand.run(followPrimary(op, hand, primary), deadlines.openMs);
     await untilReceiving(op, hand, deadlines.openMs);
     await op.change(
@@ -120,7 +122,8 @@ async function untilReceiving(op: Operation, hand: Hand, deadlineMs: number): Pr
 async function quarantine(op: Operation, hand: Hand, node: string, errant: GtidSet): Promise<void> {
   const { deadlines } = op.declared.policy;
   await op.step("quarantine", async () => {
-    await hand.run([hand.dialect.stopReplication, ...hand.dialect.isolate], deadlines.openMs);
+    await standStill(hand, deadlines.openMs);
+    await hand.run(hand.dialect.isolate, deadlines.openMs);
     await op.change(
       end(op.state, "completed", "not-clean", op.ports.nowUnixMs(), [
         ...new Set([...op.state.quarantined, node]),
