@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -12,6 +12,8 @@ import { rootOption, storageOptions } from "./mysqld-options.ts";
 
 const run = promisify(execFile);
 const makeTimeoutMs = 120_000;
+/** Templates of other versions and recipes go when a new one is made, unless a lab may still reseed from them. */
+const keptMs = 24 * 3_600_000;
 
 /**
  * An initialised data directory with all accounts and an empty history, made once for a mysqld version and recipe.
@@ -39,7 +41,9 @@ async function make(mysqld: string, path: string): Promise<void> {
   const folder = join(path, "..");
   await mkdir(folder, { recursive: true });
   for (const name of await readdir(folder)) {
-    if (name.startsWith("making-")) await rm(join(folder, name), { recursive: true, force: true });
+    const old =
+      name.startsWith("template-") && Date.now() - (await stat(join(folder, name))).ctimeMs > keptMs;
+    if (old || name.startsWith("making-")) await rm(join(folder, name), { recursive: true, force: true });
   }
   const workplace = join(folder, `making-${process.pid}`);
   const data = join(workplace, "data");
