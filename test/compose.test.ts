@@ -200,6 +200,8 @@ describe("deploy/compose/baton.yaml", () => {
     const password = (name: string) => readFileSync(join(secrets, name), "utf8");
     expect(config.mysql.password).toBe(password("mysql-baton-password"));
     expect(config.mysql.replication?.password).toBe(password("mysql-replication-password"));
+    // CHANGE REPLICATION SOURCE takes no longer one (error 3056).
+    expect(config.mysql.replication?.password.length).toBeLessThanOrEqual(32);
     expect(password("nats-users.conf")).toContain(`password: "${config.nats.password}"`);
 
     const servers = [config.nats.url ?? []].flat().map((url) => new URL(url).hostname);

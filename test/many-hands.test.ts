@@ -70,6 +70,9 @@ describe("an executor killed after a step", () => {
       stage.intents.filter((i) => i.kind === "failover" && i.epoch === epoch).map((i) => i.operation),
     );
     expect(operations.size).toBe(1);
+    expect(stage.exits.filter((name) => name.startsWith("executor"))).toHaveLength(1);
+    const tookOver = stage.steps.some((s) => s.takeovers > 0);
+    expect(tookOver).toBe(step !== "announce");
     expect(
       stage.events.filter((e) => e.type === "primary-changed" && e.epoch === epoch + 1).length,
     ).toBeGreaterThan(0);

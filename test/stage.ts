@@ -37,10 +37,13 @@ export class Stage {
   readonly intents: Intent[] = [];
   readonly steps: Step[] = [];
   readonly events: Event[] = [];
+  /** Instances whose process ended, in order. */
+  readonly exits: string[];
   readonly #dir: string;
   readonly #waiting = new Set<() => void>();
 
-  constructor(lab: Lab, system: System, bus: Bus, dir: string) {
+  constructor(lab: Lab, system: System, bus: Bus, dir: string, exits: string[]) {
+    this.exits = exits;
     this.lab = lab;
     this.system = system;
     this.bus = bus;
@@ -144,6 +147,7 @@ export async function startStage(o: StageOptions = {}): Promise<Stage> {
   const lab = await startLab(o.lab);
   const dir = await mkdtemp(join(tmpdir(), "baton-stage-"));
   let system: System | null = null;
+  const exits: string[] = [];
   try {
     const file = await writeConfig(dir, {
       ...o.config,
@@ -155,12 +159,13 @@ export async function startStage(o: StageOptions = {}): Promise<Stage> {
     system = await startSystem({
       config,
       file,
+      onExit: (instance) => exits.push(instance),
       ...(o.services === undefined ? {} : { services: o.services }),
       ...(o.regions === undefined ? {} : { regions: o.regions }),
       ...(o.env === undefined ? {} : { env: o.env }),
     });
     await system.ready(60_000);
-    const stage = new Stage(lab, system, await system.bus(), dir);
+    const stage = new Stage(lab, system, await system.bus(), dir, exits);
     await stage.whole();
     return stage;
   } catch (error) {

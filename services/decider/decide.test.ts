@@ -169,6 +169,20 @@ describe("a failover that would not be safe", () => {
   });
 });
 
+describe("a node that has been dead for long", () => {
+  it("stays so between the ever rarer tries", () => {
+    const s = calmCluster();
+    s.refused("n3");
+    expect(s.code()).toBe("replica-dead");
+    for (let i = 0; i < 20; i++) {
+      s.now += 1_000;
+      s.sample("n1");
+      s.sample("n2");
+      expect(s.code()).toBe("replica-dead");
+    }
+  });
+});
+
 describe("adoption", () => {
   it("takes the one writable node that others follow", () => {
     const s = new Scene();

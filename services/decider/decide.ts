@@ -8,7 +8,7 @@ import { nextVouch } from "@baton/protocol";
 import { DEATHS, diagnose, primaryExecuted, type Verdict } from "./diagnose.ts";
 import { fold, forgetGone, type Input, type Picture } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
-import { findingOf, reachable, replicaVotes, type VoteSettings } from "./votes.ts";
+import { findingOf, liveProbers, reachable, replicaVotes, stands, type VoteSettings } from "./votes.ts";
 
 export interface Settings extends VoteSettings {
   decider: string;
@@ -89,8 +89,9 @@ function suspect(picture: Picture, now: number, s: Settings): Picture {
   const primary = picture.state?.value.primary;
   if (primary === undefined)
     return picture.suspectSinceMs === null ? picture : { ...picture, suspectSinceMs: null };
-  const against = [...(picture.seen.get(primary)?.values() ?? [])].filter(
-    (seen) => now - seen.atMs <= s.freshMs && findingOf(seen.sample) !== "alive",
+  const live = liveProbers(picture, now, s);
+  const against = [...(picture.seen.get(primary) ?? [])].filter(
+    ([prober, seen]) => stands(seen, live.has(prober), now, s) && findingOf(seen.sample) !== "alive",
   );
   const lost = replicaVotes({ ...picture, suspectSinceMs: null }, primary, now, s).some(
     (v) => v.finds === "lost" || v.finds === "silent",

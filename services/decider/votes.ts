@@ -100,6 +100,14 @@ export function majorityFindsDead(t: Tally): boolean {
   return t.dead * 2 > t.voters && t.regionsDead * 2 > t.regions;
 }
 
+/**
+ * Does a sample still hold? A node that answers is looked at every second, so an old `ok` means nothing. A dead one is tried
+ * ever more seldom: that it is dead holds for as long as the prober that says so is heard of at all.
+ */
+export function stands(seen: Seen, proberLives: boolean, now: number, s: VoteSettings): boolean {
+  return seen.sample.outcome === "ok" ? now - seen.atMs <= s.freshMs : proberLives;
+}
+
 /** Does any prober that can see anything reach this node now? null: nobody has looked since `sinceMs`. */
 export function reachable(
   picture: Picture,
@@ -108,10 +116,11 @@ export function reachable(
   now: number,
   s: VoteSettings,
 ): boolean | null {
+  const live = liveProbers(picture, now, s);
   let looked = false;
   let allDead = true;
   for (const [prober, seen] of picture.seen.get(node) ?? []) {
-    if (now - seen.atMs > s.freshMs) continue;
+    if (!stands(seen, live.has(prober), now, s)) continue;
     if (seen.atMs < sinceMs) continue;
     if (isBlind(picture, prober, Object.keys(picture.declared?.nodes ?? {}))) continue;
     looked = true;
