@@ -62,7 +62,8 @@ export function summarize(operation: string, records: readonly ChainedRecord[]):
     records.filter((r) => r.kind === kind).map((r) => ({ record: r, payload: JSON.parse(r.payload) as T }));
   const intent = payloads<Intent>("intent")[0];
   const step = payloads<Step>("step").at(-1);
-  const ended = payloads<Event>("event").findLast((e) => e.payload.type === "operation-ended");
+  // Adoptions and rejoins end with the event that tells their fact; it carries the outcome too.
+  const ended = payloads<Event>("event").findLast((e) => e.payload.outcome !== null);
   const first = (intent?.record ?? records[0]) as ChainedRecord;
   return {
     operation,
