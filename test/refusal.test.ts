@@ -42,3 +42,43 @@ it("refuses while an acknowledged write might be on the missing replica, then fa
   expect(report.lost).toEqual([]);
   expect(report.split).toEqual([]);
 });
+
+it("gives a primary that restarted before anybody could replace it its pen back, and leaves a person's read_only alone", async () => {
+  await stage.whole();
+  const view = await stage.status();
+  const primary = stage.lab.node(view.primary as string);
+  const replica = stage.lab.nodes.find((n) => n !== primary);
+  const writer = stage.lab.writer();
+  await stage.until("writes flow", () => (writer.acknowledged() > 50 ? true : null));
+  await replica?.kill();
+  await stage.until("the lost replica is seen", async () =>
+    (await stage.status()).nodes.find((n) => n.node === replica?.name)?.problems.includes("replica-dead")
+      ? true
+      : null,
+  );
+  writer.fault(primary.killNow());
+  await stage.until("the primary is gone", () => (primary.running ? null : true));
+  await primary.start();
+  await writer.recovered(30_000);
+  const reopened = await stage.event("primary-reopened");
+  expect(reopened).toMatchObject({ node: primary.name, epoch: view.epoch });
+  await replica?.start();
+  await stage.whole();
+
+  await primary.query("SET GLOBAL super_read_only=ON");
+  await stage.until(
+    "it is named",
+    () => stage.diagnoses.find((d) => d.code === "primary-read-only" && d.epoch === view.epoch) ?? null,
+  );
+  const intents = stage.intents.length;
+  const seen = stage.diagnoses.length;
+  await primary.query("SET GLOBAL super_read_only=OFF");
+  await primary.query("SET GLOBAL read_only=OFF");
+  await stage.until("it is healthy", () =>
+    stage.diagnoses.slice(seen).some((d) => d.code === "healthy") ? true : null,
+  );
+  expect(stage.intents).toHaveLength(intents);
+  const report = await writer.stop();
+  expect(report.lost).toEqual([]);
+  expect(report.split).toEqual([]);
+});

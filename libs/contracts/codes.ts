@@ -80,7 +80,8 @@ export const DIAGNOSES = {
   "primary-read-only": {
     severity: "critical",
     meaning: "The primary answers but is read-only, and no operation made it so.",
-    action: "Clients cannot write. Find who set read_only; Baton does not guess.",
+    action:
+      "After a restart Baton gives it its pen back. If a person set read_only, it stays so: find out who.",
   },
   "no-primary": {
     severity: "critical",

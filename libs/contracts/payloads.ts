@@ -133,6 +133,7 @@ export const EventType = z.enum([
   "operation-ended",
   "node-rejoined",
   "node-quarantined",
+  "primary-reopened",
 ]);
 export type EventType = z.infer<typeof EventType>;
 

@@ -3,13 +3,13 @@ import { z } from "zod";
 import { RefusalCode } from "./codes.ts";
 import { GtidSetText, Name, OperationId, UnixMs } from "./names.ts";
 
-export const OperationKind = z.enum(["adopt", "failover", "rejoin"]);
+export const OperationKind = z.enum(["adopt", "failover", "rejoin", "reopen"]);
 export type OperationKind = z.infer<typeof OperationKind>;
 
 /**
  * `steady` no operation runs. `fencing` the old primary is being shut out: a crash here may still roll back.
  * `promoting` the point of no return is passed: a crash here rolls forward. `mending` a node is being led
- * home; the primary is not touched, and a failover may take the state over.
+ * home, or a primary that restarted gets its pen back; a failover may take the state over.
  */
 export const Phase = z.enum(["steady", "fencing", "promoting", "mending"]);
 export type Phase = z.infer<typeof Phase>;

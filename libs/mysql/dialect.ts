@@ -40,6 +40,10 @@ export interface Dialect {
   waitApplied(set: string, timeoutMs: number): string;
   applied(rows: readonly Row[]): boolean;
 
+  /** Transactions that have their GTID and are not committed yet: on a primary, those that wait for acks. */
+  readonly ownedSql: string;
+  owned(rows: readonly Row[]): string;
+
   /** Semi-sync roles of a primary with k acks, then writes open. The applier must have nothing left to do. */
   openPrimary(o: { acks: number }): string[];
   /** Semi-sync roles of a replica, and read-only. The source role goes first: on a replica it blocks the node's own applier. */

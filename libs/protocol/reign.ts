@@ -49,7 +49,8 @@ export function claim(
   if (intent.kind === "failover" && (state.phase === "steady" || state.phase === "mending")) {
     return { ...state, epoch: state.epoch + 1, phase: "fencing", operation };
   }
-  if (intent.kind === "rejoin" && state.phase === "steady") return { ...state, phase: "mending", operation };
+  if ((intent.kind === "rejoin" || intent.kind === "reopen") && state.phase === "steady")
+    return { ...state, phase: "mending", operation };
   throw new IllegalTransition(state, intent.kind);
 }
 

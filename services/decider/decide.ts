@@ -196,6 +196,9 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
     !failedLast || state.last?.kind !== kind || now - sinceMs >= s.retryMs;
   if (DEATHS.has(verdict.code))
     return mayTry("failover") ? order("failover", state.primary, verdict.summary) : null;
+  if (verdict.code === "primary-read-only" && bootedReadOnly(picture) && state.phase === "steady") {
+    return mayTry("reopen") ? order("reopen", state.primary, verdict.summary) : null;
+  }
   if (state.phase !== "steady" || picture.declared?.policy.rejoin !== true || !mayTry("rejoin")) return null;
   if (
     !verdict.probers.some((v) => v.finds === "alive" && v.outcome === "ok") ||
@@ -209,6 +212,12 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
     if (astray !== null) return order("rejoin", node, `${node} is not where it belongs: ${astray}.`);
   }
   return null;
+}
+
+/** A primary that restarted is read-only by its boot configuration, and its semi-sync role is off. A person's hand leaves that on. */
+function bootedReadOnly(picture: Picture): boolean {
+  const status = picture.statuses.get(picture.state?.value.primary ?? "")?.status;
+  return status?.serverUuid === picture.state?.value.primaryUuid && status?.semiSync?.source === false;
 }
 
 function vouchFor(picture: Picture, node: string, now: number, s: Settings): Vouch | null {

@@ -28,7 +28,7 @@ export type OrderResult = { ok: true; operation: string; by: "me" | "another" } 
 /** Another decider that holds the lock has this long to append its intent; then we append the same one. */
 const PEER_GRACE_MS = 250;
 /** A node is led home in calm; a failover never waits for that. */
-const YIELDS: ReadonlySet<OperationKind> = new Set<OperationKind>(["rejoin"]);
+const YIELDS: ReadonlySet<OperationKind> = new Set<OperationKind>(["rejoin", "reopen"]);
 
 export function operationName(cluster: string, order: Order): string {
   const about = order.kind === "failover" ? String(order.epoch + 1) : order.node;

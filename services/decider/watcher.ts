@@ -5,7 +5,6 @@ import { type ServiceContext, startTrace } from "@baton/runtime";
 import { alertFor } from "./alert.ts";
 import { viewCluster } from "./answer.ts";
 import { decide, type Effect, type Order, type Settings } from "./decide.ts";
-import { reachedStatuses } from "./diagnose.ts";
 import { giveOrder, type OrderPorts } from "./order.ts";
 import { emptyPicture, type Input, type Picture } from "./picture.ts";
 
@@ -165,7 +164,7 @@ export class Watcher {
         cluster,
         order,
         instance,
-        reachedStatuses(picture, performance.now(), this.#settings),
+        new Map([...picture.statuses].map(([node, known]) => [node, known.status])),
         Object.keys(picture.declared?.nodes ?? {}),
         sequence,
         Date.now(),

@@ -165,7 +165,12 @@ async function carryForward(op: Operation): Promise<void> {
   const repointing = op.step("repoint", () => repoint(op, candidate, others));
   repointing.catch(() => undefined);
 
-  const hand = await opening;
+  const hand = await opening.catch(async (error: unknown) => {
+    if (!(error instanceof Refusal) || !isOverdue(op)) throw error;
+    await block(op, error);
+    return null;
+  });
+  if (hand === null) return;
   op.event(primaryChanged(op.intent, op.state, op.declared));
 
   await op.step("announce", async () => {
@@ -196,6 +201,26 @@ async function carryForward(op: Operation): Promise<void> {
     .catch((error: unknown) => {
       if (!(error instanceof Refusal)) throw error;
     });
+}
+
+/** After the commit point the operation is taken up again and again, but not for ever. */
+const FORWARD_MOST_MS = 60_000;
+
+function isOverdue(op: Operation): boolean {
+  const startedUnixMs = op.state.operation?.startedUnixMs ?? 0;
+  return op.ports.nowUnixMs() - startedUnixMs > FORWARD_MOST_MS;
+}
+
+/** The candidate was lost after the commit point and did not come back: a person must decide. */
+async function block(op: Operation, why: Refusal): Promise<void> {
+  await op.change(end(op.state, "blocked", why.code, op.ports.nowUnixMs()));
+  const told = failoverEnded(op.intent, op.state);
+  op.event({ ...told.event, summary: `${told.event.summary}: ${why.message}` });
+  op.alert({
+    ...told.alert,
+    summary: why.message,
+    action: `Bring ${op.state.primary} back: it holds the last history. Nothing accepts writes until then.`,
+  });
 }
 
 async function applyAll(op: Operation, hand: Hand): Promise<void> {
@@ -269,6 +294,7 @@ async function rollBack(op: Operation, code: RefusalCode, why: string): Promise<
   const { deadlines } = op.declared.policy;
   const { before } = op.state.operation as NonNullable<typeof op.state.operation>;
   const notRestored: Record<string, string> = {};
+  await op.confirmMine();
   await op.step("roll-back", async () => {
     await Promise.all(
       [...before.receiverOn, ...before.writable].map(async (node) => {

@@ -106,6 +106,14 @@ export class Operation {
     for (const hand of this.#hands.values()) hand.then((h) => h.destroy()).catch(() => undefined);
   }
 
+  /** Asks whether the state is still as this operation wrote it. No fence, only good manners before putting things back. */
+  async confirmMine(): Promise<void> {
+    const found = await this.ports.readState(this.cluster);
+    if (found?.revision !== this.#revision)
+      this.supersede("state-changed", "the cluster's state was changed by another");
+    this.assertMine();
+  }
+
   assertMine(): void {
     if (this.#superseded !== null) throw this.#superseded;
   }

@@ -55,10 +55,13 @@ async function check(op: Operation, node: string, primary: string) {
   const primaryHand = await op.hand(primary, deadlines.openMs).catch((error: unknown) => {
     throw new Refusal("node-lost", `${primary}: ${error instanceof Error ? error.message : error}`);
   });
-  const of = await primaryHand.status(deadlines.openMs);
+  const d = primaryHand.dialect;
+  const [owned, ...sets] = await primaryHand.run([d.ownedSql, d.statusSql], deadlines.openMs);
+  const of = d.parseStatus(sets);
   if (of.readOnly || of.serverUuid !== op.state.primaryUuid)
     throw new Refusal("state-changed", `${primary} is not the writable server that the state names`);
-  const primaryExecuted = GtidSet.parse(of.executed);
+  // A write that waits for this very node's ack is in its relay log and on the primary not executed yet.
+  const primaryExecuted = GtidSet.parse(of.executed).union(GtidSet.parse(d.owned(owned ?? [])));
   const held = heldBy(status);
   return { hand, held, primaryExecuted, errant: held.subtract(primaryExecuted) };
 }

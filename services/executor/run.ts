@@ -9,6 +9,7 @@ import { failover } from "./failover.ts";
 import { Operation, type Ports } from "./operation.ts";
 import { Refusal, Superseded } from "./refusal.ts";
 import { rejoin } from "./rejoin.ts";
+import { reopen } from "./reopen.ts";
 
 /** What was published is stored within this time, or its loss is logged. */
 const PUBLISH_MS = 5_000;
@@ -81,6 +82,7 @@ export async function runIntent(
         };
       });
       if (intent.kind === "failover") await failover(op);
+      else if (intent.kind === "reopen") await reopen(op);
       else await rejoin(op);
     }
   } catch (error) {

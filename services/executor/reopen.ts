@@ -1,0 +1,70 @@
+/**
+ * The lawful primary restarted before anybody took its place, and booted read-only. It holds everything it ever
+ * acknowledged, so it gets its pen back, with semi-sync first. The epoch stays: it is the same reign.
+ */
+import { end } from "@baton/protocol";
+import type { Operation } from "./operation.ts";
+import { Refusal } from "./refusal.ts";
+
+export async function reopen(op: Operation): Promise<void> {
+  const node = op.state.primary;
+  const { openMs } = op.declared.policy.deadlines;
+  try {
+    const hand = await op.step("check", async () => {
+      const taken = await op.hand(node, openMs).catch((error: unknown) => {
+        throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
+      });
+      const status = await taken.status(openMs);
+      if (status.serverUuid !== op.state.primaryUuid)
+        throw new Refusal(
+          "state-changed",
+          `${node} is server ${status.serverUuid}, the state names ${op.state.primaryUuid}`,
+        );
+      return {
+        value: taken,
+        summary: `${node} is the server that the state names`,
+        detail: {
+          serverUuid: status.serverUuid,
+          executed: status.executed,
+          startedUnixS: status.startedUnixS,
+        },
+      };
+    });
+    await op.step("open", async () => {
+      await hand.run(hand.dialect.openPrimary({ acks: op.declared.policy.acks }), openMs);
+      await op.change(end(op.state, "completed", null, op.ports.nowUnixMs()));
+      return { value: null, summary: `${node} accepts writes again` };
+    });
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    await op.change(end(op.state, "blocked", error.code, op.ports.nowUnixMs()));
+    op.alert({
+      severity: "critical",
+      code: error.code,
+      title: `${op.cluster}: ${node} could not be opened again (${error.code})`,
+      summary: error.message,
+      action: "Baton tries again by itself.",
+      node,
+    });
+    return;
+  }
+  op.event({
+    type: "primary-reopened",
+    node,
+    outcome: "completed",
+    code: null,
+    summary: `${node} restarted and is the writable primary of ${op.cluster} again`,
+    primary: null,
+    previous: null,
+    next: null,
+    detail: {},
+  });
+  op.alert({
+    severity: "warning",
+    code: "primary-reopened",
+    title: `${op.cluster}: ${node} restarted and is primary again`,
+    summary: op.intent.reason,
+    action: "Nothing now. Find out why it restarted.",
+    node,
+  });
+}
