@@ -23,12 +23,12 @@ export class SilenceThreshold {
     this.#rtts.add(rttMs, now);
   }
 
-  /** The threshold in ms; `delaysMs` are the replication delays known now. Recomputed every 10 s. */
-  valueMs(now: number, delaysMs: readonly number[]): number {
+  /** The threshold in ms; `delaysMs` gives the replication delays known now. Recomputed, and asked for, every 10 s. */
+  valueMs(now: number, delaysMs: () => readonly number[]): number {
     if (now - this.#computedMs < RECOMPUTE_MS) return this.#valueMs;
     this.#computedMs = now;
     const p99 = this.#rtts.quantile(0.99, now) ?? 0;
-    const delay = quantile(delaysMs, 0.5) ?? 0;
+    const delay = quantile(delaysMs(), 0.5) ?? 0;
     this.#valueMs = Math.min(THRESHOLD_MAX_MS, Math.max(this.#floorMs, 1.8 * p99 + delay));
     return this.#valueMs;
   }

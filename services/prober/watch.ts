@@ -1,11 +1,11 @@
 /** The prober's shell: declarations in, samples out, and answers to those who ask to look now. */
-import { type DeclaredCluster, MESSAGES } from "@baton/contracts";
+import { type DeclaredCluster, MESSAGES, type Sample } from "@baton/contracts";
 import { type ServiceContext, startTrace } from "@baton/runtime";
-import { Lookout } from "./lookout.ts";
+import { Eyes } from "./eyes.ts";
 
 export class Watch {
   readonly #ctx: ServiceContext;
-  readonly #lookouts = new Map<string, Lookout>();
+  readonly #eyes = new Map<string, Eyes>();
   readonly #stops: (() => void)[] = [];
   #known = false;
 
@@ -23,9 +23,9 @@ export class Watch {
         },
       }),
       bus.subscribe(MESSAGES.probe, {}, (request, meta) => {
-        const lookout = this.#lookouts.get(request.cluster);
-        if (lookout === undefined) return;
-        void lookout.lookNow(request.nodes).then((samples) => {
+        const eyes = this.#eyes.get(request.cluster);
+        if (eyes === undefined) return;
+        void eyes.lookNow(request.nodes, meta.traceparent).then((samples) => {
           meta.respond?.({ cluster: request.cluster, prober: instance, region, samples });
         });
       }),
@@ -38,38 +38,48 @@ export class Watch {
 
   async stop(): Promise<void> {
     for (const stop of this.#stops) stop();
-    for (const lookout of this.#lookouts.values()) lookout.end();
+    await Promise.all([...this.#eyes.values()].map((eyes) => eyes.end()));
   }
 
   #declare(cluster: string, declared: DeclaredCluster | null): void {
-    const { bus, config, instance, region, log, access } = this.#ctx;
+    let eyes = this.#eyes.get(cluster);
     if (declared === null) {
-      this.#lookouts.get(cluster)?.end();
-      this.#lookouts.delete(cluster);
+      this.#eyes.delete(cluster);
+      void eyes?.end();
       return;
     }
-    let lookout = this.#lookouts.get(cluster);
-    if (lookout === undefined) {
-      const { calmMs, suspectMs, floorMs, connectTimeoutMs } = config.prober;
-      lookout = new Lookout({
-        cluster,
-        region,
-        prober: instance,
-        access: access(cluster),
-        calmMs,
-        suspectMs,
-        floorMs,
-        connectTimeoutMs,
-        publish: (sample, traceparent) => bus.publish(MESSAGES.sample, sample, { traceparent }),
-        newTrace: startTrace,
-        note: (text, sample) =>
-          log[sample.outcome === "ok" ? "info" : "warn"](
-            { cluster, node: sample.node, outcome: sample.outcome, errno: sample.errno },
-            text,
-          ),
-      });
-      this.#lookouts.set(cluster, lookout);
+    if (eyes === undefined) {
+      eyes = this.#open(cluster);
+      this.#eyes.set(cluster, eyes);
     }
-    lookout.declare(declared);
+    eyes.declare(declared);
   }
+
+  #open(cluster: string): Eyes {
+    const { bus, config, instance, region, log, access, metrics } = this.#ctx;
+    const samples = metrics.counter("samples_total", "Samples published.", ["cluster", "node", "outcome"]);
+    return new Eyes({
+      ...config.prober,
+      cluster,
+      prober: instance,
+      region,
+      access: access(cluster),
+      publish: (sample, traceparent) => {
+        samples.inc({ cluster, node: sample.node, outcome: sample.outcome });
+        bus.publish(MESSAGES.sample, sample, { traceparent });
+      },
+      startTrace,
+      onTurn: (sample) => {
+        const { node, outcome, errno } = sample;
+        log[outcome === "ok" ? "info" : "warn"]({ cluster, node, outcome, errno }, inWords(sample));
+      },
+    });
+  }
+}
+
+function inWords(sample: Sample): string {
+  const where = `${sample.cluster}.${sample.node}`;
+  if (sample.outcome === "ok") return `${where} answers`;
+  if (sample.outcome === "closed") return `${where}: the held connection closed (${sample.error})`;
+  return `${where}: ${sample.outcome}: ${sample.error}; Baton keeps trying`;
 }
