@@ -29,6 +29,10 @@ interface Service {
   depends_on?: Record<string, { condition: string }>;
   healthcheck?: { test?: string[]; disable?: boolean };
   restart?: string;
+  init?: boolean;
+  read_only?: boolean;
+  cap_drop?: string[];
+  security_opt?: string[];
 }
 
 const compose = parse(read("docker-compose.yml"), { merge: true, maxAliasCount: 1000 }) as {
@@ -132,6 +136,14 @@ describe("docker-compose.yml", () => {
         const waitsFor = Object.keys(s.depends_on ?? {});
         expect(waitsFor.filter((other) => !other.startsWith("nats-"))).toEqual([]);
       }
+    }
+  });
+
+  it("runs Baton read-only, without privileges, under an init that passes signals on", () => {
+    for (const [name, s] of services) {
+      if (!s.image.includes("baton:")) continue;
+      expect(s, name).toMatchObject({ init: true, read_only: true, cap_drop: ["ALL"] });
+      expect(s.security_opt, name).toContain("no-new-privileges:true");
     }
   });
 

@@ -10,7 +10,8 @@ mkdir -p "$folder"
 chmod 700 "$folder"
 umask 022
 
-random() { od -An -tx1 -N24 /dev/urandom | tr -d ' \n'; }
+# 32 characters: MySQL takes no longer password for a replication user (error 3056).
+random() { od -An -tx1 -N16 /dev/urandom | tr -d ' \n'; }
 
 for name in mysql-root-password mysql-baton-password mysql-replication-password mysql-app-password nats-password; do
   [ -s "$folder/$name" ] || random >"$folder/$name"

@@ -16,6 +16,6 @@ GRANT CONNECTION_ADMIN, SYSTEM_USER ON *.* TO 'baton'@'%';
 -- The canary row that proves a new primary.
 GRANT CREATE, SELECT, INSERT, DELETE ON baton.* TO 'baton'@'%';
 
--- `mysql.replication` in baton.yaml: what a replica logs in to its primary with.
+-- `mysql.replication` in baton.yaml: what a replica logs in to its primary with. At most 32 characters of password.
 CREATE USER 'repl'@'%' IDENTIFIED WITH caching_sha2_password BY 'REPLICATION-PASSWORD';
 GRANT REPLICATION SLAVE ON *.* TO 'repl'@'%';
