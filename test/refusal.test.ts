@@ -44,6 +44,7 @@ it("refuses while an acknowledged write might be on the missing replica, then fa
 });
 
 it("gives a primary that restarted before anybody could replace it its pen back, and leaves a person's read_only alone", async () => {
+  await stage.bringHome("n1");
   await stage.whole();
   const view = await stage.status();
   const primary = stage.lab.node(view.primary as string);

@@ -114,6 +114,30 @@ export class Stage {
     );
   }
 
+  /** Starts or resumes a node that was primary and waits until Baton has dealt with it; an errant one gets empty data. */
+  async bringHome(name: string): Promise<"node-rejoined" | "node-quarantined"> {
+    const node = this.lab.node(name);
+    const seen = this.events.length;
+    if (node.hung) node.resume();
+    else await node.start();
+    const met = await this.until(
+      `${name} is dealt with`,
+      () =>
+        this.events
+          .slice(seen)
+          .find((e) => (e.type === "node-rejoined" || e.type === "node-quarantined") && e.node === name) ??
+        null,
+    );
+    if (met.type === "node-quarantined") {
+      await node.reseed();
+      await this.event(
+        "node-rejoined",
+        (e) => e.node === name && this.events.indexOf(e) > this.events.indexOf(met),
+      );
+    }
+    return met.type as "node-rejoined" | "node-quarantined";
+  }
+
   /** What the on-call person would be shown, for a failing test. */
   async story(): Promise<string> {
     const lines = [
