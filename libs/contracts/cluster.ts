@@ -15,7 +15,9 @@ export type DeclaredNode = z.infer<typeof DeclaredNode>;
 
 /** Every wait of an operation is bounded by one of these. */
 export const Deadlines = z.strictObject({
-  fenceMs: Ms.default(2_000).describe("to fence the old primary or stop its ackers"),
+  fenceMs: Ms.default(6_000).describe(
+    "to fence the old primary or stop its ackers; STOP REPLICA may wait replica_net_timeout (4 s) for a host that vanished",
+  ),
   catchUpMs: Ms.default(30_000).describe("for the candidate to apply all it has received"),
   openMs: Ms.default(5_000).describe("for the candidate to open and the others to be pointed at it"),
   proveMs: Ms.default(10_000).describe("for the canary write to be read on an acker"),

@@ -10,7 +10,11 @@ const Port = z.number().int().min(0).max(65535);
 export const MysqlAccess = z.strictObject({
   user: z.string().min(1).default("baton"),
   password: z.string().default(""),
-  replication: Account.optional().describe("what a replica is given to follow a primary"),
+  replication: Account.extend({
+    password: z.string().max(32, "must have at most 32 characters: MySQL refuses longer ones (error 3056)"),
+  })
+    .optional()
+    .describe("what a replica is given to follow a primary"),
   tls: z
     .strictObject({ ca: z.string().optional(), cert: z.string().optional(), key: z.string().optional() })
     .optional()

@@ -55,6 +55,7 @@ export class Operation {
   #state: ClusterState | null;
   #revision: number;
   #superseded: Superseded | null = null;
+  #endTold = false;
 
   constructor(
     intent: Intent,
@@ -178,6 +179,7 @@ export class Operation {
   }
 
   event(event: Omit<Event, "cluster" | "epoch" | "operation" | "kind"> & { epoch?: number }): void {
+    if (event.type === "operation-ended") this.#endTold = true;
     this.#published.push(
       this.ports.publishEvent({
         epoch: this.epoch,
@@ -187,6 +189,23 @@ export class Operation {
         kind: this.intent.kind,
       }),
     );
+  }
+
+  /** Every operation that ends says so; those that have said more keep their own words. */
+  tellEnd(): void {
+    const last = this.#state?.last;
+    if (this.#endTold || last?.id !== this.intent.operation) return;
+    this.event({
+      type: "operation-ended",
+      node: this.intent.node,
+      outcome: last.outcome,
+      code: last.code,
+      summary: `${last.kind} of ${this.intent.node} in ${this.cluster}: ${last.outcome}`,
+      primary: null,
+      previous: null,
+      next: null,
+      detail: {},
+    });
   }
 
   alert(alert: Pick<Alert, "severity" | "code" | "title" | "summary" | "action" | "node">): void {

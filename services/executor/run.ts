@@ -95,6 +95,7 @@ export async function runIntent(
     op.supersede("internal", error instanceof Error ? error.message : String(error));
     throw error;
   } finally {
+    op.tellEnd();
     await op.letGo(PUBLISH_MS);
   }
   return { entry, operation: op };
@@ -107,8 +108,12 @@ async function tellAgain(
   declared: DeclaredCluster,
   ports: Ports,
 ): Promise<void> {
-  if (intent.kind !== "failover" || state.last?.outcome === "rolled-back") return;
   const op = new Operation(intent, declared, { value: state, revision: 0 }, ports, true);
+  if (intent.kind !== "failover" || state.last?.outcome === "rolled-back") {
+    op.tellEnd();
+    await op.letGo(PUBLISH_MS);
+    return;
+  }
   const told = failoverEnded(intent, state);
   op.event(primaryChanged(intent, state, declared));
   op.event(told.event);
