@@ -66,18 +66,21 @@ it("gives a primary that restarted before anybody could replace it its pen back,
   await replica?.start();
   await stage.whole();
 
-  await primary.query("SET GLOBAL super_read_only=ON");
-  await stage.until(
-    "it is named",
-    () => stage.diagnoses.find((d) => d.code === "primary-read-only" && d.epoch === view.epoch) ?? null,
-  );
   const intents = stage.intents.length;
-  const seen = stage.diagnoses.length;
+  const since = stage.diagnoses.length;
+  const lookedMs = performance.now();
+  const named = (code: string) =>
+    stage.until(code, () => stage.diagnoses.slice(since).find((d) => d.code === code) ?? null);
+  await primary.query("SET GLOBAL super_read_only=ON");
+  await named("primary-read-only");
+  // Longer than a rejoin or a reopening would wait: Baton has had its chance to meddle.
+  await stage.until("two more seconds of samples", async () => {
+    const view = await stage.status();
+    return view.diagnosis.code === "primary-read-only" && performance.now() - lookedMs > 2_000 ? true : null;
+  });
   await primary.query("SET GLOBAL super_read_only=OFF");
   await primary.query("SET GLOBAL read_only=OFF");
-  await stage.until("it is healthy", () =>
-    stage.diagnoses.slice(seen).some((d) => d.code === "healthy") ? true : null,
-  );
+  await named("healthy");
   expect(stage.intents).toHaveLength(intents);
   const report = await writer.stop();
   expect(report.lost).toEqual([]);
