@@ -8,6 +8,7 @@ export interface Measured {
   killMs: readonly number[];
   hangMs: readonly number[];
   cpuPerProbeMs: number | null;
+  probesPerS: number | null;
   idleCpuPercent: number | null;
   servicesRssMb: number | null;
   lost: number;
@@ -53,7 +54,15 @@ export function verdicts(m: Measured): Row[] {
       floor === null ? "no floor" : `${factor}; floor ${duration(floor)}, limit ${LIMITS.floorFactor} ×`,
     ),
     row("SIGSTOP: downtime, median", median(m.hangMs), LIMITS.hangMs, "ms"),
-    row("CPU of one look at a node, in calm", m.cpuPerProbeMs, LIMITS.cpuPerProbeMs, "ms"),
+    row(
+      "CPU of one look at a node, in calm",
+      m.cpuPerProbeMs,
+      LIMITS.cpuPerProbeMs,
+      "ms",
+      m.probesPerS === null
+        ? ""
+        : `${m.probesPerS.toFixed(0)} looks a second at all nodes; a bare service's CPU left out`,
+    ),
     row("idle, all processes: CPU of one core", m.idleCpuPercent, LIMITS.idleCpuPercent, "%"),
     row("idle, all services: memory (RSS)", m.servicesRssMb, LIMITS.servicesRssMb, "MB"),
     row("acknowledged writes lost", m.lost, 0, "writes"),

@@ -45,6 +45,7 @@ export async function benchFailover(o: { rounds: number; json?: true }): Promise
       killMs: downtimes(kill),
       hangMs: downtimes(hang),
       cpuPerProbeMs: idle.cpuPerProbeMs,
+      probesPerS: idle.probesPerS,
       idleCpuPercent: idle.cpuPercent,
       servicesRssMb: idle.servicesRssMb,
       lost: all.reduce((sum, { lost }) => sum + lost, 0),

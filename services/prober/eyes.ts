@@ -13,6 +13,8 @@ export interface EyesOptions extends Settings {
   startTrace(): string;
   /** A node's outcome changed. */
   onTurn(sample: Sample): void;
+  /** A question was put to a node. */
+  onQuestion?(kind: "ping" | "status"): void;
 }
 
 /** A read that takes longer than this is given up, and its session with it. */
@@ -172,6 +174,7 @@ export class Eyes {
   async #ping(node: string, links: Links, session: Session): Promise<void> {
     const began = performance.now();
     let fault: MysqlFault | null = null;
+    this.#o.onQuestion?.("ping");
     try {
       await session.ping(PING_MS);
     } catch (error) {
@@ -192,6 +195,7 @@ export class Eyes {
   }
 
   async #read(node: string, links: Links, session: Session): Promise<void> {
+    this.#o.onQuestion?.("status");
     const answer = await readStatus(session, READ_MS).catch((error: unknown) =>
       told(classify(error, "query")),
     );

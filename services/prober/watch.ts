@@ -58,8 +58,10 @@ export class Watch {
   #open(cluster: string): Eyes {
     const { bus, config, instance, region, log, access, metrics } = this.#ctx;
     const samples = metrics.counter("samples_total", "Samples published.", ["cluster", "node", "outcome"]);
+    const questions = metrics.counter("questions_total", "Questions put to nodes.", ["cluster", "kind"]);
     return new Eyes({
       ...config.prober,
+      onQuestion: (kind) => questions.inc({ cluster, kind }),
       cluster,
       prober: instance,
       region,
