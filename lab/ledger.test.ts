@@ -29,14 +29,26 @@ test("a fault that is told late finds the acknowledgement that came meanwhile", 
   expect(ledger.faults.at(-1)?.downtimeMs).toBe(30);
 });
 
-test("an earlier server that acknowledges after a later one is a second pen", () => {
+test("an earlier server that takes an insert on after a later one acknowledged is a second pen", () => {
+  const ledger = new Ledger();
+  acknowledged(ledger, "a", 10);
+  ledger.fault(21);
+  acknowledged(ledger, "b", 100);
+  const second = ledger.send(150);
+  ledger.acknowledge(second, "a", 200);
+  expect(ledger.splits).toEqual([{ number: second, server: "a", atMs: 200 }]);
+});
+
+test("an earlier server's answer to an insert that was under way is late, and missing if it is not in the history", () => {
   const ledger = new Ledger();
   acknowledged(ledger, "a", 10);
   const hanging = ledger.send(20);
   ledger.fault(21);
   acknowledged(ledger, "b", 100);
   ledger.acknowledge(hanging, "a", 200);
-  expect(ledger.splits).toEqual([{ number: hanging, server: "a", atMs: 200 }]);
+  expect(ledger.splits).toEqual([]);
+  expect(ledger.late).toEqual([{ number: hanging, server: "a", atMs: 200 }]);
+  expect(ledger.missing(new Set([0, 2]))).toEqual([hanging]);
 });
 
 test("a server may have the pen again after another fault, but not for an insert from before it", () => {
@@ -47,11 +59,12 @@ test("a server may have the pen again after another fault, but not for an insert
   acknowledged(ledger, "b", 100);
   ledger.fault(200);
   ledger.acknowledge(hanging, "a", 201);
-  expect(ledger.splits).toHaveLength(1);
+  expect(ledger.late).toHaveLength(1);
   acknowledged(ledger, "a", 300);
+  expect(ledger.splits).toHaveLength(0);
+  const stray = ledger.send(301);
+  ledger.acknowledge(stray, "b", 302);
   expect(ledger.splits).toHaveLength(1);
-  acknowledged(ledger, "b", 301);
-  expect(ledger.splits).toHaveLength(2);
 });
 
 test("what was acknowledged and is not present is missing; what was never acknowledged is not", () => {

@@ -26,9 +26,12 @@ export class Ledger {
   readonly #servers: string[] = [];
   readonly #counts: number[] = [];
   readonly #splits: Split[] = [];
+  readonly #late: Split[] = [];
   readonly #faults: Fault[] = [];
   /** Servers in the order of their first acknowledgement since the last fault; the last one holds the pen. */
   #order: number[] = [];
+  /** When the last of them acknowledged for the first time. */
+  #penSinceMs = Number.NEGATIVE_INFINITY;
   #firstAfterFault = 0;
   #acknowledged = 0;
 
@@ -50,21 +53,29 @@ export class Ledger {
     this.#ackMs[number] = atMs;
     this.#counts[index] = (this.#counts[index] ?? 0) + 1;
     this.#acknowledged += 1;
-    if (this.#isLate(number, index)) this.#splits.push({ number, server, atMs });
+    if (this.#isLate(number, index, atMs)) {
+      const begunBefore = (this.#sentMs[number] as number) < this.#penSinceMs;
+      (begunBefore ? this.#late : this.#splits).push({ number, server, atMs });
+    }
     const fault = this.#faults.at(-1);
     if (fault && fault.downtimeMs === null && (this.#sentMs[number] as number) >= fault.atMs) {
       fault.downtimeMs = atMs - fault.atMs;
     }
   }
 
-  /** True when an earlier holder of the pen acknowledges after a later one did. */
-  #isLate(number: number, server: number): boolean {
+  /**
+   * True when an earlier holder of the pen acknowledges after a later one did. It is a second pen if it took the insert
+   * on after that. An insert sent before may have had its acks lying in a stopped server's socket: then the answer is late,
+   * the write is in the history, and `missing` finds it if it is not (docs/decisions/0007).
+   */
+  #isLate(number: number, server: number, atMs: number): boolean {
     if (this.#order.at(-1) === server) return false;
     if (this.#order.includes(server)) return true;
     // Before the last fault this server had the pen and had lost it: only an insert sent since may give it back.
     const hadPen = (this.#counts[server] as number) > 1;
     if (hadPen && this.#order.length > 0 && number < this.#firstAfterFault) return true;
     this.#order.push(server);
+    this.#penSinceMs = atMs;
     return false;
   }
 
@@ -92,6 +103,11 @@ export class Ledger {
 
   get faults(): readonly Fault[] {
     return this.#faults;
+  }
+
+  /** Answers of an earlier server to inserts that were under way when the pen passed on. */
+  get late(): readonly Split[] {
+    return this.#late;
   }
 
   get splits(): readonly Split[] {

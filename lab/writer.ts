@@ -46,8 +46,10 @@ export interface WriterReport {
   downtimesMs: (number | null)[];
   /** Acknowledged ids that the final primary does not have. */
   lost: string[];
-  /** Acknowledgements by an earlier server after a later one had acknowledged, since the last fault before them. */
+  /** Acknowledgements by an earlier server of inserts sent after a later one had acknowledged, since the last fault before them. */
   split: { id: string; server: string; atMs: number }[];
+  /** Answers of an earlier server to inserts that were under way when the pen passed on; in the history, or else lost. */
+  late: number;
   /** Acknowledgements by server_uuid. */
   perServer: Record<string, number>;
   /** The node's name by server_uuid. */
@@ -331,6 +333,7 @@ export class Writer {
       downtimesMs: this.#ledger.faults.map((fault) => fault.downtimeMs),
       lost: lost.map((number) => this.#id(number)),
       split: this.#ledger.splits.map(({ number, server, atMs }) => ({ id: this.#id(number), server, atMs })),
+      late: this.#ledger.late.length,
       perServer: this.#ledger.perServer(),
       serverNames: { ...this.#serverNames },
       errors: { ...this.#errors },
