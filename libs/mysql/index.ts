@@ -1,3 +1,4 @@
+export { type CheckOptions, checkNode, type NodeFinding } from "./check-node.ts";
 export * from "./dialect.ts";
 export * from "./fault.ts";
 export * from "./gtid.ts";
