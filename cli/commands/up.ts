@@ -4,6 +4,7 @@ import type { ClusterView, Config } from "@baton/contracts";
 import { configFile } from "../config-file.ts";
 import { Exit } from "../failure.ts";
 import { onInterrupt } from "../interrupt.ts";
+import { LineOut } from "../line-out.ts";
 import { checkFolder, checkPorts, portsOf } from "../places.ts";
 import { type System, startSystem, storeOf } from "../system.ts";
 import { duration } from "../view/amounts.ts";
@@ -25,6 +26,7 @@ export async function up(o: { config?: string; json?: true }): Promise<void> {
 
   const asJson = o.json === true || !process.stdout.isTTY;
   const p = paint(wantsColour(process.stdout, process.env));
+  const out = new LineOut(process.stdout);
   const least = SEVERITY[config.log.level];
   const print = (source: string, entry: LogEntry, raw: string) => {
     if (SEVERITY[entry.level] < least) return;
@@ -68,7 +70,7 @@ export async function up(o: { config?: string; json?: true }): Promise<void> {
     }
     await sayReady(system, Object.keys(config.clusters), interrupt.signal, (view, text) => {
       if (asJson) say("info", text(paint(false)), { cluster: view.cluster, failover: view.failover });
-      else process.stdout.write(`${text(p)}\n`);
+      else out.write(text(p));
     });
     await aborted(interrupt.signal);
   } catch (error) {
