@@ -1,6 +1,6 @@
 /** Asks every node of every cluster at once what `baton check` needs to know; each within a deadline. */
-import { type Config, type MysqlAccess, Outcome } from "@baton/contracts";
-import { MysqlFault, openSession, readStatus } from "@baton/mysql";
+import { type Config, type MysqlAccess, Outcome, type Policy } from "@baton/contracts";
+import { checkNode, MysqlFault, openSession, readStatus } from "@baton/mysql";
 import { accessTo } from "@baton/runtime";
 import type { NodeAnswer } from "./cluster-checks.ts";
 import type { Finding } from "./finding.ts";
@@ -14,9 +14,15 @@ export interface AskedNode extends NodeAnswer {
 }
 
 export async function askCluster(cluster: string, config: Config): Promise<AskedNode[]> {
-  const nodes = Object.entries(config.clusters[cluster]?.nodes ?? {});
+  const declared = config.clusters[cluster];
+  if (!declared) return [];
+  const { nodes, policy } = declared;
   const access = accessTo(config, cluster);
-  return Promise.all(nodes.map(([node, { host, port }]) => askNode({ cluster, node, host, port, access })));
+  return Promise.all(
+    Object.entries(nodes).map(([node, { host, port }]) =>
+      askNode({ cluster, node, host, port, access, policy }),
+    ),
+  );
 }
 
 async function askNode(o: {
@@ -25,8 +31,9 @@ async function askNode(o: {
   host: string;
   port: number;
   access: MysqlAccess;
+  policy: Policy;
 }): Promise<AskedNode> {
-  const { node, host, port, access } = o;
+  const { cluster, node, host, port, access, policy } = o;
   const answer = { node, host, port, findings: [] };
   try {
     const session = await openSession({ host, port }, access, {
@@ -35,7 +42,17 @@ async function askNode(o: {
     });
     try {
       const status = await readStatus(session, QUERY_MS);
-      return { ...answer, status, outcome: "ok", error: "" };
+      const role = status.readOnly ? "replica" : "primary";
+      const lacks = await checkNode(session, role, policy, {
+        replication: access.replication,
+        tls: access.tls,
+        deadlineMs: QUERY_MS,
+      });
+      const findings = lacks
+        // It has a code of its own: E_NODE_NO_GTID, in cluster-checks.ts.
+        .filter(({ found }) => status.gtidMode || !found.startsWith("gtid_mode "))
+        .map((finding) => ({ ...finding, place: `${cluster}.${node}` }));
+      return { ...answer, status, findings, outcome: "ok", error: "" };
     } finally {
       session.destroy();
     }

@@ -68,7 +68,7 @@ afterAll(async () => {
 test("check finds the lab fit for a failover", async () => {
   const outcome = await baton("check", "-c", file);
   expect(outcome.stdout).toContain("Fit for a failover");
-  expect(outcome.stdout).toMatch(/^✔ shop\.n1 {2}127\.0\.0\.1:\d+ {2}\S+ {2}writable$/m);
+  expect(outcome.stdout).toMatch(/^[✔!] shop\.n1 {2}127\.0\.0\.1:\d+ {2}\S+ {2}writable$/m);
   expect(outcome).toMatchObject({ code: 0, stderr: "" });
 });
 
@@ -88,6 +88,43 @@ test("check names wrong credentials, a node that is not there and a NATS that is
     "shop.n2 E_NODE_AUTH",
     "shop.n3 E_NODE_UNREACHABLE",
   ]);
+});
+
+test("check names a setting that a failover would break on, and the statement that mends it", async () => {
+  const n2 = lab.node("n2");
+  await n2.query("SET PERSIST super_read_only = OFF");
+  try {
+    const { code, stdout } = await baton("check", "-c", file);
+    expect(stdout).toMatch(
+      /^ {4}E_NODE_SETTING {2}super_read_only .*OFF, not ON\.\n.*\n {6}SET PERSIST\S* super_read_only = ON$/m,
+    );
+    expect(code).toBe(1);
+  } finally {
+    await n2.query("SET GLOBAL super_read_only = ON; RESET PERSIST IF EXISTS super_read_only");
+  }
+});
+
+test("check finds a node without GTIDs, and two servers that nobody joined", async () => {
+  const loose = await startLab({
+    nodes: 2,
+    natsServers: 0,
+    replication: false,
+    mysqldArgs: { n2: ["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"] },
+  });
+  try {
+    const config = variant("loose.yaml", (c) => {
+      c.clusters = { shop: loose.clusterDeclaration() };
+    });
+    const { code, stdout } = await baton("check", "-c", config, "--json");
+    expect(code).toBe(1);
+    const findings = JSON.parse(stdout).findings as { code: string; place: string; found: string }[];
+    const said = findings.map((f) => `${f.place} ${f.code} ${f.found}`);
+    expect(said).toContain("shop.n2 E_NODE_NO_GTID gtid_mode is not ON.");
+    expect(said).toContain("shop E_NODE_SETTING n1 and n2 are all writable.");
+    expect(said.filter((line) => line.includes("gtid_mode"))).toHaveLength(1);
+  } finally {
+    await loose.stop();
+  }
 });
 
 test("apply says what it changes, and changes it once", async () => {
