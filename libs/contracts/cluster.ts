@@ -20,7 +20,7 @@ export const Deadlines = z.strictObject({
   ),
   catchUpMs: Ms.default(30_000).describe("for the candidate to apply all it has received"),
   openMs: Ms.default(5_000).describe("for the candidate to open and the others to be pointed at it"),
-  proveMs: Ms.default(10_000).describe("for the canary write to be read on an acker"),
+  proveMs: Ms.default(30_000).describe("for the canary write to be read on an acker"),
 });
 export type Deadlines = z.infer<typeof Deadlines>;
 

@@ -81,6 +81,12 @@ describe("a living primary keeps its pen", () => {
     s.refused("n1");
     s.replica("n2", lost);
     s.replica("n3", {});
+    // What n3 heard 50 ms ago was before the first doubt.
+    expect(s.code()).toBe("healthy");
+    s.now += 200;
+    s.refused("n1");
+    s.replica("n2", lost);
+    s.replica("n3", {});
     expect(s.code()).toBe("primary-unreachable-replicas-fine");
     expect(s.orders()).toEqual([]);
   });

@@ -156,6 +156,9 @@ export function replicaVotes(picture: Picture, primary: string, now: number, s: 
       if (!follows) return vote("elsewhere");
       if (r.receiver === "connecting") return vote("lost");
       if (r.receiver === "off") return vote(r.receiverErrno !== 0 ? "lost" : "stopped");
-      return vote(r.heardAgeMs !== null && r.heardAgeMs > s.heartbeatSilentMs ? "silent" : "hears");
+      if (r.heardAgeMs !== null && r.heardAgeMs > s.heartbeatSilentMs) return vote("silent");
+      // What it heard before the suspicion arose proves nothing about now; the next heartbeat will.
+      const heardMs = known.atMs - (r.heardAgeMs ?? 0);
+      return vote(picture.suspectSinceMs !== null && heardMs <= picture.suspectSinceMs ? "unknown" : "hears");
     });
 }
