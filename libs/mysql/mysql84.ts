@@ -67,7 +67,6 @@ export const mysql84: Dialect = {
     `SELECT WAIT_FOR_EXECUTED_GTID_SET(${quote(set)}, ${Math.max(0.001, timeoutMs / 1_000)}) AS late`,
   applied: (rows) => Number(rows[0]?.late) === 0,
 
-  // 19.4.10.1: semi-sync goes on while the node is still read-only, so that its first write waits for acks too.
   // 19.1.6.5, gtid_owned: `uuid:gno#thread`, several threads one after another.
   ownedSql: "SELECT @@GLOBAL.gtid_owned AS owned",
   owned: (rows) =>
@@ -75,6 +74,7 @@ export const mysql84: Dialect = {
       .replaceAll(/#\d+/g, "")
       .replaceAll("\n", ""),
 
+  // 19.4.10.1: semi-sync goes on while the node is still read-only, so that its first write waits for acks too.
   openPrimary: ({ acks }) => [
     "SET GLOBAL rpl_semi_sync_replica_enabled=OFF",
     `SET GLOBAL rpl_semi_sync_source_wait_for_replica_count=${Math.trunc(acks)}`,
