@@ -42,7 +42,10 @@ export interface Settings {
   floorMs: number;
 }
 
-/** Between two pings in calm: a hang is then seen after half of it plus the threshold, and a ping costs 0.03 ms. */
+/**
+ * Between two pings of a node that accepts writes: a hang is then seen after half of it plus the threshold. A
+ * replica's hang can wait for the tick.
+ */
 const PULSE_MS = 250;
 /** A sample waits so long for a status read that is slower than the ping; then it goes without. */
 const PATIENCE_MS = 100;
@@ -257,7 +260,7 @@ export class NodeWatch {
   #pulseOpened(tookMs: number, now: number, out: NodeEffect[]): void {
     const first = this.#last === null;
     this.#retryAt = Number.POSITIVE_INFINITY;
-    this.#pulseAt = now + PULSE_MS;
+    this.#pulseAt = now + this.#pulseMs();
     this.#backoff.succeeded(tookMs);
     this.#dropped = 0;
     this.#rttMs = tookMs;
@@ -410,7 +413,7 @@ export class NodeWatch {
   #ping(now: number, out: NodeEffect[]): void {
     if (this.#links.pulse !== "open" || this.#pingAt !== null) return;
     this.#pingAt = now;
-    this.#pulseAt = now + PULSE_MS;
+    this.#pulseAt = now + this.#pulseMs();
     out.push({ type: "ping" });
   }
 
@@ -419,6 +422,10 @@ export class NodeWatch {
     if (this.#links.status !== "open" || this.#readAt !== null) return;
     this.#readAt = now;
     out.push({ type: "read" });
+  }
+
+  #pulseMs(): number {
+    return this.#status?.readOnly ? Number.POSITIVE_INFINITY : PULSE_MS;
   }
 
   #overdueAt(now: number): number {
