@@ -7,6 +7,7 @@ import { viewCluster } from "./answer.ts";
 import { decide, type Effect, type Order, type Settings } from "./decide.ts";
 import { giveOrder, type OrderPorts } from "./order.ts";
 import { emptyPicture, type Input, type Picture } from "./picture.ts";
+import { rehearse } from "./rehearsal.ts";
 
 /** Freshness ends without a message to say so; this is how often that is noticed. */
 const TICK_MS = 250;
@@ -28,6 +29,7 @@ export class Watcher {
 
   async start(): Promise<void> {
     const { bus } = this.#ctx;
+    await rehearse(this.#settings);
     this.#stops.push(
       await bus.bucket("baton_state").watch({
         onChange: (cluster, state, revision) => {

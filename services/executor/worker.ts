@@ -5,6 +5,7 @@ import type { ServiceContext } from "@baton/runtime";
 import { SessionHand } from "./hand.ts";
 import { Lease } from "./lease.ts";
 import type { Operation, Ports } from "./operation.ts";
+import { rehearse } from "./rehearsal.ts";
 import { runIntent } from "./run.ts";
 import { WarmSessions } from "./warm-sessions.ts";
 
@@ -58,6 +59,8 @@ export class Worker {
         },
       }),
     );
+    await rehearse();
+    await this.#warmLocks();
     this.#consumer = await bus.consume(
       [MESSAGES.intent],
       {
@@ -69,6 +72,21 @@ export class Worker {
       },
       async (_message, intent, meta) => this.#take(intent as Intent, meta.traceparent),
     );
+  }
+
+  /** The way to the lock bucket, walked once before it matters. */
+  async #warmLocks(): Promise<void> {
+    const locks = this.#ctx.bus.bucket("baton_locks");
+    const key = `rehearsal-${this.#ctx.instance}`;
+    const holder = {
+      operation: key,
+      kind: "failover" as const,
+      holder: this.#ctx.instance,
+      sinceUnixMs: Date.now(),
+    };
+    const revision = await locks.create(key, holder);
+    if (revision === null) return;
+    await locks.remove(key, (await locks.update(key, holder, revision)) ?? revision);
   }
 
   ready(): { ok: boolean; why?: string } {
