@@ -17,7 +17,6 @@ export interface Scene {
   /** Per tenth of a second, the newest last. */
   pulse: readonly number[];
   ratePerS: number;
-  acknowledged: number;
   moments: readonly Moment[];
   result: RoundResult | null;
   /** Of a node that came back with more than the cluster has. */

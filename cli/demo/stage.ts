@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Bus } from "@baton/bus";
 import {
+  BatonError,
   type ClusterView,
   type Diagnosis,
   type Event,
@@ -14,10 +15,17 @@ import { type Lab, LabError, monotonicMs, startLab } from "@baton/lab";
 import { loadConfig } from "@baton/runtime";
 import { type OwnFolder, ownFolder } from "../own-folder.ts";
 import { type System, startSystem, writeConfig } from "../system.ts";
+import { duration } from "../view/amounts.ts";
 
 export const CLUSTER = "demo";
 const READY_MS = 60_000;
 const ANSWER_MS = 2_000;
+/** A node that came home over an empty directory replays the whole history first. */
+const IN_STEP_MS = 200;
+/** Twice the floor below which no silence counts. */
+const CALM_THRESHOLD_MS = 600;
+/** Longer than a prober takes to work its threshold out anew. */
+const PATIENCE_MS = 15_000;
 
 /** What is heard on the bus, with the monotonic time it was heard at. */
 export interface Ears {
@@ -41,6 +49,8 @@ export class Stage {
   readonly system: System;
   readonly bus: Bus;
   readonly #folder: OwnFolder;
+  /** By node: the silence that counts, as its prober last said. */
+  readonly #thresholdsMs = new Map<string, number>();
   #ears: Ears = {};
 
   constructor(lab: Lab, system: System, bus: Bus, folder: OwnFolder) {
@@ -48,7 +58,10 @@ export class Stage {
     this.system = system;
     this.bus = bus;
     this.#folder = folder;
-    bus.subscribe(MESSAGES.sample, { cluster: CLUSTER }, (s) => this.#ears.sample?.(s, monotonicMs()));
+    bus.subscribe(MESSAGES.sample, { cluster: CLUSTER }, (s) => {
+      this.#thresholdsMs.set(s.node, s.thresholdMs);
+      this.#ears.sample?.(s, monotonicMs());
+    });
     bus.subscribe(MESSAGES.diagnosis, { cluster: CLUSTER }, (d) => this.#ears.diagnosis?.(d, monotonicMs()));
     bus.subscribe(MESSAGES.intent, { cluster: CLUSTER }, (i) => this.#ears.intent?.(i, monotonicMs()));
     bus.subscribe(MESSAGES.step, { cluster: CLUSTER }, (s) => this.#ears.step?.(s, monotonicMs()));
@@ -65,18 +78,27 @@ export class Stage {
     return answer.clusters.find(({ cluster }) => cluster === CLUSTER) ?? null;
   }
 
-  /** Waits until every node has its part and a failover would succeed; throws, with what is missing, when it takes too long. */
+  /**
+   * Waits until every node has its part, is in step, and a failover would succeed; then until nothing of an earlier
+   * fault makes the probers more patient. Throws, with what is missing, when it takes too long.
+   */
   async whole(timeoutMs: number, signal: AbortSignal): Promise<ClusterView> {
     const deadline = monotonicMs() + timeoutMs;
+    const patientUntil = monotonicMs() + PATIENCE_MS;
     for (;;) {
       signal.throwIfAborted();
       let missing: string | null = "the decider does not know the cluster yet";
       try {
         const view = await this.status();
         if (view) missing = notWhole(view);
+        const thresholdMs = this.#thresholdsMs.get(view?.primary ?? "") ?? 0;
+        if (missing === null && thresholdMs > CALM_THRESHOLD_MS && monotonicMs() < patientUntil) {
+          missing = `a silence counts only after ${Math.round(thresholdMs)} ms`;
+        }
         if (view && missing === null) return view;
       } catch (error) {
-        missing = (error as Error).message;
+        if (!(error instanceof BatonError)) throw error;
+        missing = error.message;
       }
       if (monotonicMs() > deadline) {
         throw new LabError("not-recovered", {
@@ -106,6 +128,9 @@ export function notWhole(view: ClusterView): string | null {
     if (node.outcome !== "ok") return `${node.node} is ${node.outcome ?? "not seen yet"}`;
     if (node.node !== view.primary && node.role !== "replica")
       return `${node.node} does not follow ${view.primary}`;
+    if (node.delayMs !== null && node.delayMs > IN_STEP_MS) {
+      return `${node.node} is ${duration(node.delayMs)} behind`;
+    }
     if (node.problems.length > 0) return `${node.node}: ${node.problems.join(", ")}`;
   }
   if (view.diagnosis.code !== "healthy") return view.diagnosis.summary;

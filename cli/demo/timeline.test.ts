@@ -246,7 +246,6 @@ test("the picture holds the title, the nodes, the pulse, the moments and the res
       nodes: [{ node: "n1", address: "h:1", role: "primary", state: "writable", mood: "good" }],
       pulse: [1, 0, 2],
       ratePerS: 1_300,
-      acknowledged: 5,
       moments: takeover().moments.slice(0, 1),
       result,
       errant: "u:1-2",
