@@ -16,7 +16,7 @@ export interface Ack {
 export interface WriterOptions {
   /** Inserts under way at the same time. Default 4. */
   connections?: number;
-  /** Pause of a connection between an acknowledgement and its next insert. Default 2. */
+  /** Pause of a connection between an acknowledgement and its next insert. Default 5. */
   paceMs?: number;
   /** Silence of an insert after which the primary is looked for. Default 50. */
   answerTimeoutMs?: number;
@@ -100,7 +100,7 @@ export class Writer {
 
   constructor(nodes: WriterNode[], account: Account, options: WriterOptions) {
     this.#account = account;
-    this.#options = { connections: 4, paceMs: 2, answerTimeoutMs: 50, ...options };
+    this.#options = { connections: 4, paceMs: 5, answerTimeoutMs: 50, ...options };
     this.#places = nodes.map((node) => ({ node, links: [], hanging: new Set(), reopenAtMs: 0 }));
     this.#waiting = new Set(Array.from({ length: this.#options.connections }, (_, worker) => worker));
     this.#finder = new PrimaryFinder(nodes, account, (node) => this.#found(node));

@@ -33,6 +33,7 @@ export class Stage {
   readonly lab: Lab;
   readonly system: System;
   readonly bus: Bus;
+  readonly configFile: string;
   readonly diagnoses: Diagnosis[] = [];
   readonly intents: Intent[] = [];
   readonly steps: Step[] = [];
@@ -42,7 +43,8 @@ export class Stage {
   readonly #dir: string;
   readonly #waiting = new Set<() => void>();
 
-  constructor(lab: Lab, system: System, bus: Bus, dir: string, exits: string[]) {
+  constructor(lab: Lab, system: System, bus: Bus, dir: string, configFile: string, exits: string[]) {
+    this.configFile = configFile;
     this.exits = exits;
     this.lab = lab;
     this.system = system;
@@ -189,7 +191,7 @@ export async function startStage(o: StageOptions = {}): Promise<Stage> {
       ...(o.env === undefined ? {} : { env: o.env }),
     });
     await system.ready(60_000);
-    const stage = new Stage(lab, system, await system.bus(), dir, exits);
+    const stage = new Stage(lab, system, await system.bus(), dir, file, exits);
     await stage.whole();
     return stage;
   } catch (error) {
