@@ -4,11 +4,18 @@ import { type Alert, DIAGNOSES, type Diagnosis } from "@baton/contracts";
 /** All deciders alert on the same diagnosis; the same id within two minutes is one alert (the stream's window). */
 const SAME_WITHIN_MS = 120_000;
 
-/** Null for changes that are no news: a fault's end is news only if the fault was. */
-export function alertFor(d: Diagnosis, nowUnixMs: number): Alert | null {
+/**
+ * A critical fault is told at once. A lesser one is told when it has stood for so long: what Baton mends by itself in a
+ * second, a node on its way home above all, wakes nobody.
+ */
+export function alertAfterMs(d: Diagnosis): number {
+  return d.severity === "critical" ? 0 : 5_000;
+}
+
+/** Null for what is no news. That all is well again is news only to who was told that it was not. */
+export function alertFor(d: Diagnosis, faultWasTold: boolean, nowUnixMs: number): Alert | null {
   const entry = DIAGNOSES[d.code];
-  const wasFault = d.previous !== null && DIAGNOSES[d.previous].severity !== "info";
-  if (entry.severity === "info" && !(d.code === "healthy" && wasFault)) return null;
+  if (entry.severity === "info" && !(d.code === "healthy" && faultWasTold)) return null;
   const about = d.node ?? d.cluster;
   return {
     id: [d.cluster, d.epoch, d.code, d.node ?? "-", Math.floor(nowUnixMs / SAME_WITHIN_MS)].join("."),

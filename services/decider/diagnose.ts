@@ -227,7 +227,7 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
   for (const node of Object.keys(picture.declared?.nodes ?? {})) {
     if (node === primary) continue;
     for (const code of nodeProblems(picture, node, executed, now, s))
-      problems.push({ code, node, text: `${node}: ${code}` });
+      problems.push({ code, node, text: wordsFor(picture, node, code) });
   }
   for (const v of evidence.probers.filter((p) => p.finds === "blind"))
     problems.push({ code: "prober-blind", node: primary, text: `prober ${v.prober} finds every node dead` });
@@ -241,6 +241,32 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
     node: worst.code === "prober-blind" ? null : worst.node,
     summary: `${problems.map((p) => p.text).join("; ")}.`,
   };
+}
+
+/** A node's problem as an on-call person would put it, with what the node itself says. */
+function wordsFor(picture: Picture, node: string, code: DiagnosisCode): string {
+  const r = picture.statuses.get(node)?.status.replica;
+  const outcomes = [...(picture.seen.get(node)?.values() ?? [])].map((seen) => seen.sample.outcome);
+  switch (code) {
+    case "replica-dead":
+      return `${node} cannot be reached (${[...new Set(outcomes)].join(", ")})`;
+    case "replica-writable":
+      return `${node} accepts writes and is not the primary`;
+    case "replica-wrong-source":
+      return r == null
+        ? `${node} follows nobody`
+        : `${node} follows ${r.sourceHost}:${r.sourcePort}, not the primary`;
+    case "replication-stopped":
+      return `${node}'s ${r?.receiver === "off" ? "receiver" : "applier"} is stopped`;
+    case "replication-error":
+      return `${node}'s replication stopped with error ${r?.receiverErrno || r?.applierErrno}: ${r?.receiverError || r?.applierError}`;
+    case "errant-gtid":
+      return `${node} holds transactions that the primary has not`;
+    case "credentials-failing":
+      return `${node} refuses Baton's account`;
+    default:
+      return `${node}: ${code}`;
+  }
 }
 
 /** The problems of a node that is not the primary. */

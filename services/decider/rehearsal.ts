@@ -104,7 +104,7 @@ export async function rehearse(settings: Settings): Promise<void> {
 
   for (const effect of effects) {
     if (effect.type !== "diagnosed") continue;
-    const alert = alertFor(Diagnosis.parse(effect.diagnosis), Date.now());
+    const alert = alertFor(Diagnosis.parse(effect.diagnosis), false, Date.now());
     if (alert !== null) Alert.parse(alert);
   }
   const order = effects.find((e) => e.type === "order");

@@ -1,8 +1,8 @@
 /** The decider's shell: feeds what arrives on the bus to the core, one picture a cluster, and carries out its effects. */
 import { type Bus, BusConflict } from "@baton/bus";
-import { BatonError, MESSAGES } from "@baton/contracts";
+import { BatonError, type Diagnosis, MESSAGES } from "@baton/contracts";
 import { type ServiceContext, startTrace } from "@baton/runtime";
-import { alertFor } from "./alert.ts";
+import { alertAfterMs, alertFor } from "./alert.ts";
 import { viewCluster } from "./answer.ts";
 import { decide, type Effect, type Order, type Settings } from "./decide.ts";
 import { giveOrder, type OrderPorts } from "./order.ts";
@@ -16,6 +16,9 @@ export class Watcher {
   readonly #pictures = new Map<string, Picture>();
   readonly #sequences = new Map<string, number>();
   readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #alerts = new Map<string, NodeJS.Timeout>();
+  /** Clusters of which a fault has been told and its end has not. */
+  readonly #told = new Set<string>();
   readonly #ctx: ServiceContext;
   readonly #settings: Settings;
   readonly #stops: (() => void | Promise<void>)[] = [];
@@ -92,6 +95,7 @@ export class Watcher {
   }
 
   async stop(): Promise<void> {
+    for (const timer of this.#alerts.values()) clearTimeout(timer);
     for (const stop of this.#stops.reverse()) await stop();
   }
 
@@ -134,13 +138,7 @@ export class Watcher {
           },
           `${cluster}: ${d.code}: ${d.summary}`,
         );
-        const alert = alertFor(d, Date.now());
-        if (alert !== null)
-          void bus
-            .append(MESSAGES.alert, alert, { traceparent, msgId: alert.id })
-            .catch((error: unknown) =>
-              log.error({ err: error, alert: alert.id }, "an alert could not be stored"),
-            );
+        this.#alertLater(cluster, d, traceparent);
         return;
       }
       case "vouch":
@@ -154,6 +152,26 @@ export class Watcher {
       case "order":
         void this.#order(cluster, effect.order, traceparent);
     }
+  }
+
+  /** Alerts when the diagnosis has stood for its time; one that passes before that is not told. */
+  #alertLater(cluster: string, d: Diagnosis, traceparent: string): void {
+    clearTimeout(this.#alerts.get(cluster));
+    const tell = () => {
+      const { bus, log } = this.#ctx;
+      const alert = alertFor(d, this.#told.has(cluster), Date.now());
+      if (alert === null) return;
+      if (d.code === "healthy") this.#told.delete(cluster);
+      else this.#told.add(cluster);
+      void bus
+        .append(MESSAGES.alert, alert, { traceparent, msgId: alert.id })
+        .catch((error: unknown) =>
+          log.error({ err: error, alert: alert.id }, "an alert could not be stored"),
+        );
+    };
+    const afterMs = alertAfterMs(d);
+    if (afterMs === 0) tell();
+    else this.#alerts.set(cluster, setTimeout(tell, afterMs));
   }
 
   async #order(cluster: string, order: Order, traceparent: string): Promise<void> {

@@ -1,0 +1,36 @@
+import type { Diagnosis } from "@baton/contracts";
+import { expect, it } from "vitest";
+import { alertAfterMs, alertFor } from "./alert.ts";
+
+const diagnosis = (more: Partial<Diagnosis>): Diagnosis => ({
+  cluster: "shop",
+  code: "replica-dead",
+  previous: "healthy",
+  node: "n2",
+  severity: "warning",
+  epoch: 3,
+  summary: "n2 cannot be reached",
+  probers: [],
+  replicas: [],
+  refusal: null,
+  decider: "d1",
+  suspectedForMs: 0,
+  ...more,
+});
+
+it("two deciders that see the same fault at the same time make one alert", () => {
+  const a = alertFor(diagnosis({ decider: "d1" }), false, 1_000);
+  const b = alertFor(diagnosis({ decider: "d2" }), false, 2_000);
+  expect(a?.id).toBe(b?.id);
+  expect(alertFor(diagnosis({ epoch: 4 }), false, 1_000)?.id).not.toBe(a?.id);
+});
+
+it("a death is told at once, lesser faults when they have stood, and the end only to who heard of the fault", () => {
+  expect(alertAfterMs(diagnosis({ code: "primary-dead", severity: "critical" }))).toBe(0);
+  expect(alertAfterMs(diagnosis({}))).toBeGreaterThan(1_000);
+  expect(alertFor(diagnosis({ code: "healthy", severity: "info" }), false, 0)).toBeNull();
+  expect(alertFor(diagnosis({ code: "healthy", severity: "info" }), true, 0)?.title).toBe(
+    "shop: healthy again",
+  );
+  expect(alertFor(diagnosis({ code: "warming-up", severity: "info" }), true, 0)).toBeNull();
+});
