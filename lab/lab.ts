@@ -184,7 +184,7 @@ export class Lab {
       this.nodes.push(node);
     }
     say(`starting ${count} mysqld`);
-    await Promise.all(
+    await allEnded(
       this.nodes.map(async (node) => {
         await node.seed();
         await this.#start(node);
@@ -194,11 +194,11 @@ export class Lab {
     if (!primary) return;
     if (this.#options.replication === false) {
       const free = "SET GLOBAL super_read_only=OFF; SET GLOBAL read_only=OFF";
-      await Promise.all(this.nodes.map((node) => node.query(free)));
+      await allEnded(this.nodes.map((node) => node.query(free)));
       return;
     }
     await openPrimary(primary);
-    await Promise.all(replicas.map((replica) => follow(replica, primary)));
+    await allEnded(replicas.map((replica) => follow(replica, primary)));
     await attached(primary, replicas.length, this.#stopping.signal);
     say(`${primary.name} is the primary, ${replicas.length} semi-sync replicas are attached`);
   }
@@ -231,8 +231,8 @@ export class Lab {
       this.nats.urls.push(server.url);
     }
     this.#stopping.signal.throwIfAborted();
-    await Promise.all(this.nats.servers.map((server) => server.launch()));
-    await Promise.all(this.nats.servers.map((server) => server.ready(count > 1, this.#stopping.signal)));
+    await allEnded(this.nats.servers.map((server) => server.launch()));
+    await allEnded(this.nats.servers.map((server) => server.ready(count > 1, this.#stopping.signal)));
     say(count === 1 ? "nats-server is up" : `${count} nats-servers are up and have a leader`);
   }
 }
@@ -251,6 +251,11 @@ export function checkLabOptions(options: LabOptions): void {
   if (options.name !== undefined && !/^[a-z0-9][a-z0-9-]{0,30}$/i.test(options.name)) {
     refuse(`name: ${options.name}`, "up to 31 letters, digits and dashes");
   }
+}
+
+/** Like Promise.all, but a failure is told only when all have ended: none may still write into what is then removed. */
+async function allEnded(parts: readonly Promise<unknown>[]): Promise<void> {
+  for (const part of await Promise.allSettled(parts)) if (part.status === "rejected") throw part.reason;
 }
 
 function within<T>(answer: Promise<T>, timeoutMs: number, otherwise: T): Promise<T> {
