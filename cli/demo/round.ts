@@ -123,6 +123,10 @@ export class Round {
     if (rejoinedMs !== null) await this.#calm(calmMs / 2);
     onAct("counting: is every acknowledged write there?");
     const report = await writer.stop();
+    if (rejoinedMs !== null) {
+      onAct(`${old} applies what it has missed`);
+      await this.#stage.whole(WHOLE_MS, signal);
+    }
     const { detectMs, decideMs, executeMs } = timeline.figures();
     onAct("done");
     return {
