@@ -44,6 +44,22 @@ it("NATS killed together with the primary: the failover comes as soon as NATS is
   expect(report.split).toEqual([]);
 });
 
+it("one of three NATS servers dies with the primary, as when they share a host: the failover only takes longer", async () => {
+  stage = await startStage({ lab: { natsServers: 3 } });
+  const s = stage;
+  const writer = s.lab.writer();
+  await s.until("writes flow", () => (writer.acknowledged() > 50 ? true : null));
+  writer.fault(s.lab.node("n1").killNow());
+  await s.lab.nats.servers[0]?.kill();
+  await writer.recovered(60_000);
+  await s.until("the new reign", async () =>
+    (await s.status().catch(() => null))?.epoch === 2 ? true : null,
+  );
+  const report = await writer.stop();
+  expect(report.lost).toEqual([]);
+  expect(report.split).toEqual([]);
+});
+
 it("a prober that is not heard has no vote: nothing fails over, and the others still see a real death", async () => {
   stage = await startStage({ services: { prober: 3 }, regions: { prober: ["eu", "us", "us"] } });
   const s = stage;
