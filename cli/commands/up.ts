@@ -107,13 +107,19 @@ async function sayReady(
       .catch(() => ({ clusters: [] as ClusterView[] }));
     for (const view of views) {
       if (!waiting.has(view.cluster)) continue;
-      if (!late && (view.phase !== "steady" || !view.failover.possible)) continue;
+      if (!late && !isSettled(view)) continue;
       waiting.delete(view.cluster);
       say(view, (p) => readyLine(view, p));
     }
     if (late) break;
     await new Promise((done) => setTimeout(done, 100));
   }
+}
+
+/** Nothing more is to be expected at the start: said before, it would have to be taken back. */
+function isSettled(view: ClusterView): boolean {
+  const inPlace = view.nodes.every(({ node, role }) => node === view.primary || role === "replica");
+  return view.phase === "steady" && view.failover.possible && inPlace;
 }
 
 function jsonLine(source: string, entry: LogEntry, raw: string): string {
