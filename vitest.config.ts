@@ -4,6 +4,7 @@
  */
 import { globSync, readFileSync } from "node:fs";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 const files = globSync("{libs,services,cli,lab,test}/**/*.test.ts", {
   cwd: import.meta.dirname,
@@ -17,8 +18,18 @@ const withServers = files.filter(
 );
 const quick = files.filter((file) => !withServers.includes(file));
 
+/** Whole systems take minutes: begun first, they do not keep one core busy alone at the end. */
+class LongestFirst extends BaseSequencer {
+  override async sort(specifications: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(specifications);
+    const isLong = ({ moduleId }: TestSpecification) => moduleId.startsWith(`${import.meta.dirname}/test/`);
+    return [...sorted.filter(isLong), ...sorted.filter((specification) => !isLong(specification))];
+  }
+}
+
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {
