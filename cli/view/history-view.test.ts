@@ -72,8 +72,9 @@ test("a timeline: in the order of beginning, with each step's time, the evidence
   const lines = timelineLines(
     summary,
     [
-      record("step", 20, step("claim", { detail: { revision: 7 } })),
-      record("step", 41, step("read", { tookMs: 12, detail: { held: { n2: "u:1-9", n3: "" } } })),
+      record("step", 32, step("choose", { atMs: 14.6, tookMs: 0.4 })),
+      record("step", 20, step("claim", { atMs: 0, detail: { revision: 7 } })),
+      record("step", 32, step("read", { atMs: 3, tookMs: 11.6, detail: { held: { n2: "u:1-9", n3: "" } } })),
       record(
         "diagnosis",
         0,
@@ -93,9 +94,10 @@ test("a timeline: in the order of beginning, with each step's time, the evidence
     "  +0.0 ms  diagnosis          primary-dead  n1 is dead",
     "             n2 has lost its connection to it, heard it 210 ms ago",
     "   +17 ms  claim      3.0 ms  claim is done",
-    "   +29 ms  read        12 ms  read is done",
+    "   +20 ms  read        12 ms  read is done",
     "             held.n2: u:1-9",
     "             held.n3: ∅",
+    "   +32 ms  choose     0.4 ms  choose is done",
   ]);
 });
 

@@ -39,6 +39,7 @@ function outcomeWord(outcome: string | null, code: string | null, p: Paint): str
 const STEPS_ABOUT_GTIDS = new Set(["read", "choose", "catch-up", "commit", "check", "quarantine", "prove"]);
 
 export function timelineLines(o: OperationSummary, records: readonly ArchivedRecord[], p: Paint): string[] {
+  const startOf = starts(records);
   const sorted = [...records].sort((a, b) => startOf(a) - startOf(b) || a.seq - b.seq);
   const t0 = sorted.length > 0 ? startOf(sorted[0]!) : o.startedUnixMs;
   const heading = [
@@ -70,10 +71,25 @@ export function timelineLines(o: OperationSummary, records: readonly ArchivedRec
   return lines;
 }
 
-/** A step's record is written when it ends. */
-function startOf(record: ArchivedRecord): number {
-  const step = record.kind === "step" ? Step.safeParse(record.payload) : null;
-  return record.atUnixMs - (step?.success ? step.data.tookMs : 0);
+/**
+ * When each record's matter began, in Unix milliseconds. A step's record is written when it ends, with a clock of whole
+ * milliseconds; its own `atMs` is finer, and counts from when its executor took the operation up.
+ */
+function starts(records: readonly ArchivedRecord[]): (record: ArchivedRecord) => number {
+  const stepOf = (record: ArchivedRecord) =>
+    record.kind === "step" ? (Step.safeParse(record.payload).data ?? null) : null;
+  const run = (step: Step) => `${step.executor} ${step.takeovers}`;
+  const tookUp = new Map<string, number>();
+  for (const record of records) {
+    const step = stepOf(record);
+    if (!step) continue;
+    const at = record.atUnixMs - step.tookMs - step.atMs;
+    tookUp.set(run(step), Math.min(at, tookUp.get(run(step)) ?? at));
+  }
+  return (record) => {
+    const step = stepOf(record);
+    return step ? (tookUp.get(run(step)) ?? 0) + step.atMs : record.atUnixMs;
+  };
 }
 
 interface Entry {
