@@ -24,6 +24,7 @@ export class Lease {
   #timer: NodeJS.Timeout | null = null;
   #renewing: Promise<void> = Promise.resolve();
   #ended = false;
+  #held = false;
 
   constructor(
     cluster: string,
@@ -52,21 +53,30 @@ export class Lease {
     await this.#ports.remove(this.#cluster, this.#revision).catch(() => false);
   }
 
+  /** The lock of our own operation is ours to take once; when another has taken it from us since, it is theirs. */
+  #mayTake(found: LockHolder): boolean {
+    if (found.operation !== this.#holder.operation) return false;
+    return !this.#held || found.holder === this.#holder.holder;
+  }
+
   async #renew(): Promise<void> {
     try {
       let revision = await this.#ports.update(this.#cluster, this.#holder, this.#revision);
       if (revision === null) {
         const found = await this.#ports.get(this.#cluster);
         if (found === null) revision = await this.#ports.create(this.#cluster, this.#holder);
-        else if (found.value.operation === this.#holder.operation)
+        else if (this.#mayTake(found.value))
           revision = await this.#ports.update(this.#cluster, this.#holder, found.revision);
         else if (!this.#ended) {
           this.#ended = true;
-          this.#onLost(found.value.operation);
+          this.#onLost(`${found.value.operation} (${found.value.holder})`);
           return;
         }
       }
-      if (revision !== null) this.#revision = revision;
+      if (revision !== null) {
+        this.#revision = revision;
+        this.#held = true;
+      }
     } catch {
       // NATS does not answer: the next renewal tries again, and no fence hangs on this one.
     }

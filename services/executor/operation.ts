@@ -9,12 +9,12 @@ import type {
   Event,
   Intent,
   MysqlAccess,
+  OperationKind,
   RefusalCode,
   Step,
   StepName,
   Vouch,
 } from "@baton/contracts";
-import { faultPoint } from "./fault-point.ts";
 import type { Hand } from "./hand.ts";
 import { Refusal, Superseded } from "./refusal.ts";
 
@@ -34,6 +34,8 @@ export interface Ports {
   publishStep(step: Step): Promise<void>;
   publishEvent(event: Event): Promise<void>;
   publishAlert(alert: Alert): Promise<void>;
+  /** Where the lab may stop this process (fault-point.ts). */
+  passing?(when: "before" | "after", kind: OperationKind, step: StepName): void;
 }
 
 /** What a step rests on, for the audit. */
@@ -139,7 +141,7 @@ export class Operation {
   /** Runs one step, publishes how it ended and how long it took. Publishing is not waited for. */
   async step<T>(name: StepName, run: () => Promise<StepResult<T>> | StepResult<T>): Promise<T> {
     this.assertMine();
-    if (!this.takenOver) faultPoint("before", this.intent.kind, name);
+    this.#passing("before", name);
     const beganMs = this.ports.now();
     const report = (
       outcome: Step["outcome"],
@@ -168,7 +170,7 @@ export class Operation {
       const result = await run();
       this.assertMine();
       report("done", null, result.summary, result.detail ?? {});
-      if (!this.takenOver) faultPoint("after", this.intent.kind, name);
+      this.#passing("after", name);
       return result.value;
     } catch (error) {
       if (error instanceof Refusal) report("refused", error.code, error.message, error.detail);
@@ -176,6 +178,10 @@ export class Operation {
       else report("failed", "internal", error instanceof Error ? error.message : String(error), {});
       throw error;
     }
+  }
+
+  #passing(when: "before" | "after", step: StepName): void {
+    if (!this.takenOver) this.ports.passing?.(when, this.intent.kind, step);
   }
 
   event(event: Omit<Event, "cluster" | "epoch" | "operation" | "kind"> & { epoch?: number }): void {

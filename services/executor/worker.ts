@@ -2,7 +2,7 @@
 import type { Consumer } from "@baton/bus";
 import { type ClusterState, type DeclaredCluster, type Intent, MESSAGES, type Vouch } from "@baton/contracts";
 import type { ServiceContext } from "@baton/runtime";
-import { armFaultPoint } from "./fault-point.ts";
+import { armFaultPoint, faultPoint } from "./fault-point.ts";
 import { SessionHand } from "./hand.ts";
 import { Lease } from "./lease.ts";
 import type { Operation, Ports } from "./operation.ts";
@@ -175,6 +175,7 @@ export class Worker {
       log.error({ err: error }, `a ${what} could not be stored`);
     return {
       executor: instance,
+      passing: faultPoint,
       now: () => performance.now(),
       nowUnixMs: () => Date.now(),
       readState: (cluster) => states.get(cluster),

@@ -1,0 +1,67 @@
+/**
+ * Fault: an executor falls asleep before a step (SIGSTOP, as a stalled VM), another takes its operation over, and then it
+ * wakes. Expectation: nothing that it still meant to do takes effect, and the record says so (SAFETY.md, "The executor that slept").
+ */
+import { readFileSync } from "node:fs";
+import type { StepName } from "@baton/contracts";
+import { afterEach, describe, expect, it } from "vitest";
+import { type Stage, startStage } from "./stage.ts";
+
+let stage: Stage | undefined;
+afterEach(async () => {
+  await stage?.stop();
+  stage = undefined;
+});
+
+/** `T` in /proc is a process that was stopped by a signal. */
+function sleeps(pid: number | null | undefined): boolean {
+  if (pid == null) return false;
+  return /^\d+ \(.*\) T/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+}
+
+describe("an executor asleep before a step", () => {
+  const steps: StepName[] = ["fence", "choose", "catch-up", "commit", "open", "announce", "prove"];
+  it.each(steps)("%s: its successor finishes, and what it does on waking has no effect", async (step) => {
+    stage = await startStage({
+      services: { executor: 2 },
+      env: { executor: { BATON_FAULT_POINT: `before:${step}=pause` } },
+    });
+    const s = stage;
+    const writer = s.lab.writer();
+    await s.until("writes flow", () => (writer.acknowledged() > 50 ? true : null));
+    const old = s.lab.node("n1");
+    writer.fault(old.killNow());
+    const executors = ["executor-1", "executor-2"].map((name) => ({ name, program: s.system.program(name) }));
+    const sleeper = await s.until(
+      "one falls asleep",
+      () => executors.find((e) => sleeps(e.program.pid)) ?? null,
+    );
+    await writer.recovered(40_000);
+    const ended = await s.event("operation-ended", (e) => e.kind === "failover", 40_000);
+    expect(ended.outcome).toBe("completed");
+    const before = await s.status();
+
+    const told = s.steps.length;
+    sleeper.program.resume();
+    const awake = await s.until("it has found out that it is not in charge", () =>
+      s.system
+        .logs(sleeper.name)
+        .some((l) => /left to another|interrupted|nothing to do|: completed/.test(l.message))
+        ? true
+        : null,
+    );
+    expect(awake).toBe(true);
+    const later = s.steps.slice(told).filter((x) => x.executor === sleeper.name);
+    for (const x of later)
+      expect([x.step, x.outcome], x.summary).not.toEqual([x.step, step === "prove" ? "never" : "done"]);
+    const after = await s.status();
+    expect(after).toMatchObject({ epoch: before.epoch, primary: before.primary, phase: "steady" });
+    // Writes go on at the one primary; had the sleeper stopped a receiver or closed a node, they would not.
+    const during = writer.acknowledged();
+    await s.until("writes go on", () => (writer.acknowledged() > during + 200 ? true : null));
+    const report = await writer.stop();
+    expect(report.lost).toEqual([]);
+    expect(report.split).toEqual([]);
+    expect(report.finalPrimary).toBe(before.primary);
+  });
+});
