@@ -5,13 +5,7 @@
 import { type OperationKind, type StepName, StepName as StepNames } from "@baton/contracts";
 
 const wanted = parse(process.env.BATON_FAULT_POINT);
-let armed = false;
 let fired = false;
-
-/** Until now nothing was in earnest: the rehearsal runs the same steps. */
-export function armFaultPoint(): void {
-  armed = true;
-}
 
 function parse(
   text: string | undefined,
@@ -31,15 +25,7 @@ function parse(
 }
 
 export function faultPoint(when: "before" | "after", kind: OperationKind, step: StepName): void {
-  if (
-    wanted === null ||
-    !armed ||
-    fired ||
-    kind !== "failover" ||
-    wanted.when !== when ||
-    wanted.step !== step
-  )
-    return;
+  if (wanted === null || fired || kind !== "failover" || wanted.when !== when || wanted.step !== step) return;
   fired = true;
   process.kill(process.pid, wanted.signal);
 }

@@ -2,7 +2,7 @@
 import type { Consumer } from "@baton/bus";
 import { type ClusterState, type DeclaredCluster, type Intent, MESSAGES, type Vouch } from "@baton/contracts";
 import type { ServiceContext } from "@baton/runtime";
-import { armFaultPoint, faultPoint } from "./fault-point.ts";
+import { faultPoint } from "./fault-point.ts";
 import { SessionHand } from "./hand.ts";
 import { Lease } from "./lease.ts";
 import type { Operation, Ports } from "./operation.ts";
@@ -61,7 +61,6 @@ export class Worker {
       }),
     );
     await rehearse();
-    armFaultPoint();
     await this.#warmLocks();
     this.#consumer = await bus.consume(
       [MESSAGES.intent],
