@@ -5,6 +5,8 @@ const WINDOW_MS = 60_000;
 /** At the suspicious pace of 100 ms, a minute. */
 const MOST = 600;
 const RECOMPUTE_MS = 10_000;
+/** Replicas that replay history after a rebuild lag by minutes; that says nothing of how fast a primary answers. */
+const DELAY_MAX_MS = 1_000;
 /** A replica may lag for hours; a primary that is silent for 5 s is silent. */
 export const THRESHOLD_MAX_MS = 5_000;
 
@@ -28,7 +30,7 @@ export class SilenceThreshold {
     if (now - this.#computedMs < RECOMPUTE_MS) return this.#valueMs;
     this.#computedMs = now;
     const p99 = this.#rtts.quantile(0.99, now) ?? 0;
-    const delay = quantile(delaysMs(), 0.5) ?? 0;
+    const delay = Math.min(DELAY_MAX_MS, quantile(delaysMs(), 0.5) ?? 0);
     this.#valueMs = Math.min(THRESHOLD_MAX_MS, Math.max(this.#floorMs, 1.8 * p99 + delay));
     return this.#valueMs;
   }

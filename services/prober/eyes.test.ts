@@ -106,7 +106,9 @@ describe("the primary, killed", () => {
         await until((s) => s.node === "n3" && s.outcome === "ok" && s.trace !== null, from),
       ];
       const of = told.slice(from).filter((s) => s.node === "n1");
-      expect(of.slice(0, 3).map((s) => [s.outcome, s.cause, s.attempts])).toEqual([
+      // While the killed server's sockets are torn down, further connections may be dropped before one is refused.
+      const told3 = [of[0], ...of.filter((s) => s.outcome !== "closed").slice(0, 2)];
+      expect(told3.map((s) => [s?.outcome, s?.cause, s?.attempts])).toEqual([
         ["closed", "closed", 0],
         ["refused", "confirm", 1],
         ["refused", "confirm", 2],
