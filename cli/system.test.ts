@@ -103,12 +103,7 @@ test("what apply says has changed", () => {
   const declared = (o: object = {}): DeclaredCluster => ({
     cluster: "shop",
     nodes: { n1: node(1), n2: node(2) },
-    policy: {
-      durability: "lossless",
-      acks: 1,
-      rejoin: true,
-      deadlines: { fenceMs: 1, catchUpMs: 2, openMs: 3, proveMs: 4 },
-    },
+    policy: Policy.parse({ deadlines: { fenceMs: 1, catchUpMs: 2, openMs: 3, proveMs: 4 } }),
     ...o,
   });
   expect(differences(declared(), declared())).toEqual([]);

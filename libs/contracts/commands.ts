@@ -78,6 +78,44 @@ export const COMMANDS = {
     request: z.strictObject({ cluster: Name.nullable() }),
     reply: z.object({ decider: Name, clusters: z.array(ClusterView) }),
   },
+  switchover: {
+    request: z.strictObject({
+      cluster: Name,
+      to: Name.nullable().describe("null: Baton chooses"),
+      dryRun: z.boolean(),
+      force: z.boolean().describe("go on although a check that is not about safety fails"),
+    }),
+    reply: z.object({
+      operation: OperationId.nullable().describe("null for a dry run"),
+      from: Name,
+      to: Name,
+      checks: z.array(
+        z.object({ check: z.string(), ok: z.boolean(), safety: z.boolean(), found: z.string() }),
+      ),
+      notChosen: z.array(z.object({ node: Name, reason: z.string() })),
+      expectedPauseMs: Ms,
+    }),
+  },
+  rebuild: {
+    request: z.strictObject({ cluster: Name, node: Name, from: Name.nullable() }),
+    reply: z.object({ operation: OperationId, node: Name, from: Name }),
+  },
+  pause: {
+    request: z.strictObject({
+      cluster: Name.nullable().describe("null: all"),
+      by: z.string(),
+      reason: z.string(),
+    }),
+    reply: z.object({ paused: z.array(z.string()) }),
+  },
+  resume: {
+    request: z.strictObject({ cluster: Name.nullable().describe("null: all"), by: z.string() }),
+    reply: z.object({ resumed: z.array(z.string()) }),
+  },
+  ack: {
+    request: z.strictObject({ cluster: Name, by: z.string() }),
+    reply: z.object({ cluster: Name, acknowledged: z.number().int() }),
+  },
   history: {
     request: z.strictObject({
       cluster: Name.nullable(),

@@ -83,6 +83,9 @@ export const Intent = z.object({
   diagnosis: DiagnosisCode,
   reason: z.string(),
   decider: Name,
+  candidate: Name.nullable().describe(
+    "switchover: who shall be primary; rebuild: the donor; null: Baton chooses",
+  ),
   nodes: z
     .record(Name, NodeStatus.nullable())
     .describe("the last status that the decider has seen of each node"),
@@ -105,6 +108,10 @@ export const StepName = z.enum([
   "rejoin",
   "quarantine",
   "roll-back",
+  "preflight",
+  "freeze",
+  "salvage",
+  "clone",
 ]);
 export type StepName = z.infer<typeof StepName>;
 
@@ -134,6 +141,9 @@ export const EventType = z.enum([
   "node-rejoined",
   "node-quarantined",
   "primary-reopened",
+  "node-rebuilt",
+  "rebuild-progress",
+  "brake-changed",
 ]);
 export type EventType = z.infer<typeof EventType>;
 

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { RefusalCode } from "./codes.ts";
 import { GtidSetText, Name, OperationId, UnixMs } from "./names.ts";
 
-export const OperationKind = z.enum(["adopt", "failover", "rejoin", "reopen"]);
+export const OperationKind = z.enum(["adopt", "failover", "rejoin", "reopen", "switchover", "rebuild"]);
 export type OperationKind = z.infer<typeof OperationKind>;
 
 /**
@@ -74,6 +74,17 @@ export const Vouch = z.object({
   held: GtidSetText.describe("received ∪ executed"),
 });
 export type Vouch = z.infer<typeof Vouch>;
+
+/** A person's hand on the brake, for one cluster or for all (key `_all`). Deciders order nothing but what a person asks for. */
+export const Brake = z.object({
+  paused: z.boolean(),
+  by: z.string().max(200),
+  reason: z.string().max(500),
+  sinceUnixMs: UnixMs,
+  /** Failovers up to this moment are acknowledged: they no longer count against the flap limit or the cooldown. */
+  acknowledgedUnixMs: UnixMs,
+});
+export type Brake = z.infer<typeof Brake>;
 
 export const ServiceName = z.enum(["prober", "decider", "executor", "notifier", "auditor"]);
 export type ServiceName = z.infer<typeof ServiceName>;

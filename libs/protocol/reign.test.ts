@@ -13,6 +13,7 @@ const intent = (more: Partial<Intent> = {}): Intent => ({
   diagnosis: "primary-dead",
   reason: "",
   decider: "d1",
+  candidate: null,
   nodes: {},
   ...more,
 });

@@ -23,6 +23,8 @@ export interface Order {
   stateRevision: number;
   diagnosis: DiagnosisCode;
   reason: string;
+  /** Whom a person named; null or absent: the executor chooses. */
+  candidate?: string | null;
 }
 
 export type Effect =

@@ -73,6 +73,7 @@ export async function giveOrder(
     diagnosis: order.diagnosis,
     reason: order.reason,
     decider,
+    candidate: order.candidate ?? null,
     nodes: Object.fromEntries(nodes.map((n) => [n, statuses.get(n) ?? null])),
   };
   let expected = lastSequence;

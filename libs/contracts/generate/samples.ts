@@ -108,6 +108,7 @@ export const SAMPLES: Record<string, Json> = {
     diagnosis: "primary-dead",
     reason: "n1 is dead",
     decider: "decider-a",
+    candidate: null,
     nodes: { n1: null, n2: status },
   },
   step: {
