@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { DeclaredCluster } from "@baton/contracts";
+import { type DeclaredCluster, Policy } from "@baton/contracts";
 import { loadConfig } from "@baton/runtime";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { differences } from "./declare.ts";
