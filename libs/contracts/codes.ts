@@ -207,6 +207,23 @@ export const REFUSALS = {
     meaning: "A step did not end before its deadline.",
     action: "The step's record says which and what it waited for.",
   },
+  paused: {
+    severity: "warning",
+    meaning: "A person has paused this cluster, or its mode is not `auto`: Baton does nothing by itself.",
+    action:
+      "`baton resume <cluster>` (or `--all`) when the work is done; `baton status` says who paused it and why.",
+  },
+  cooldown: {
+    severity: "critical",
+    meaning: "The last failover ended less than policy.cooldownMs ago.",
+    action: "Baton fails over by itself when the cooldown ends; `baton ack <cluster>` ends it now.",
+  },
+  flapping: {
+    severity: "critical",
+    meaning:
+      "There have been as many failovers as policy.flapLimit allows in its time: something keeps killing primaries.",
+    action: "Find out what; then `baton ack <cluster>`, and Baton fails over again by itself.",
+  },
   internal: {
     severity: "critical",
     meaning: "An error that the protocol has no name for.",

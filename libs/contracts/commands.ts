@@ -33,6 +33,10 @@ export const ClusterView = z.object({
   operation: OperationId.nullable(),
   diagnosis: Diagnosis,
   nodes: z.array(NodeView),
+  brake: z
+    .string()
+    .nullable()
+    .describe("a sentence: who keeps Baton from acting by itself, why, since when; null: nobody"),
   failover: z.object({
     possible: z.boolean(),
     candidate: Name.nullable(),
@@ -106,15 +110,23 @@ export const COMMANDS = {
       by: z.string(),
       reason: z.string(),
     }),
-    reply: z.object({ paused: z.array(z.string()) }),
+    reply: z.object({ paused: z.array(Name) }),
   },
   resume: {
     request: z.strictObject({ cluster: Name.nullable().describe("null: all"), by: z.string() }),
-    reply: z.object({ resumed: z.array(z.string()) }),
+    reply: z.object({
+      resumed: z.array(Name),
+      stillPaused: z
+        .array(z.object({ cluster: Name, brake: z.string(), next: z.string() }))
+        .describe("another brake holds them: who, why, and the command that releases it"),
+    }),
   },
   ack: {
     request: z.strictObject({ cluster: Name, by: z.string() }),
-    reply: z.object({ cluster: Name, acknowledged: z.number().int() }),
+    reply: z.object({
+      cluster: Name,
+      acknowledged: z.number().int().describe("failovers that counted until now"),
+    }),
   },
   history: {
     request: z.strictObject({

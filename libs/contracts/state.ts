@@ -45,6 +45,9 @@ export const EndedOperation = z.object({
 });
 export type EndedOperation = z.infer<typeof EndedOperation>;
 
+/** More than any flap limit counts. */
+export const FAILOVERS_KEPT = 50;
+
 export const ClusterState = z.object({
   cluster: Name,
   epoch: z.number().int().min(1),
@@ -54,6 +57,13 @@ export const ClusterState = z.object({
   operation: RunningOperation.nullable(),
   last: EndedOperation.nullable(),
   quarantined: z.array(Name),
+  failovers: z
+    .array(UnixMs)
+    .max(FAILOVERS_KEPT)
+    .default([])
+    .describe(
+      "when the last completed failovers ended, oldest first, by the executors' clocks; never decreasing",
+    ),
 });
 export type ClusterState = z.infer<typeof ClusterState>;
 
@@ -81,8 +91,9 @@ export const Brake = z.object({
   by: z.string().max(200),
   reason: z.string().max(500),
   sinceUnixMs: UnixMs,
-  /** Failovers up to this moment are acknowledged: they no longer count against the flap limit or the cooldown. */
-  acknowledgedUnixMs: UnixMs,
+  acknowledgedUnixMs: UnixMs.describe(
+    "failovers up to this one, as ClusterState.failovers dates it, count neither for the cooldown nor for the flap limit",
+  ),
 });
 export type Brake = z.infer<typeof Brake>;
 

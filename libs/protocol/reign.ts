@@ -3,14 +3,15 @@
  * compare-and-set, or says why that change is not legal. `fencing` and `mending` may be undone; after
  * `promoting` there is only forward.
  */
-import type {
-  Before,
-  ClusterState,
-  EndedOperation,
-  Intent,
-  OperationOutcome,
-  RefusalCode,
-  RunningOperation,
+import {
+  type Before,
+  type ClusterState,
+  type EndedOperation,
+  FAILOVERS_KEPT,
+  type Intent,
+  type OperationOutcome,
+  type RefusalCode,
+  type RunningOperation,
 } from "@baton/contracts";
 
 export class IllegalTransition extends Error {
@@ -65,7 +66,23 @@ export function adopted(intent: Intent, primaryUuid: string, nowUnixMs: number):
     operation: null,
     last: { id: intent.operation, kind: "adopt", outcome: "completed", code: null, endedUnixMs: nowUnixMs },
     quarantined: [],
+    failovers: [],
   };
+}
+
+/**
+ * A brake met the intent before anything was touched: it ends as if it had been claimed and put back at once. The new
+ * revision gives the next order another name, so that it is not taken for a copy of this one.
+ */
+export function declined(
+  state: ClusterState,
+  intent: Intent,
+  executor: string,
+  code: RefusalCode,
+  nowUnixMs: number,
+): ClusterState {
+  const nothing = { receiverOn: [], writable: [] };
+  return end(claim(state, intent, executor, nowUnixMs, nothing), "rolled-back", code, nowUnixMs);
 }
 
 /** Another executor goes on with the same operation. */
@@ -112,5 +129,13 @@ export function end(
     operation: null,
     last,
     quarantined: [...quarantined].sort(),
+    failovers: failoversAfter(state, nowUnixMs),
   };
+}
+
+/** A failover counts when it has changed the primary. No later date than an earlier one's: `baton ack` compares them. */
+function failoversAfter(state: ClusterState, nowUnixMs: number): number[] {
+  if (state.operation?.kind !== "failover" || state.phase !== "promoting") return state.failovers;
+  const last = state.failovers.at(-1) ?? 0;
+  return [...state.failovers, Math.max(nowUnixMs, last + 1)].slice(-FAILOVERS_KEPT);
 }

@@ -91,6 +91,7 @@ export function viewCluster(picture: Picture, decider: string, now: number, s: V
     operation: state?.operation?.id ?? null,
     diagnosis: verdict === null ? last : { ...last, ...verdict },
     nodes: Object.keys(picture.declared?.nodes ?? {}).map((node) => viewNode(picture, node, now, s)),
+    brake: null,
     failover,
     probers: [...liveProbers(picture, now, s)]
       .map(([prober, { region, atMs }]) => ({ prober, region, lastSampleAgeMs: now - atMs }))

@@ -63,6 +63,7 @@ export class Scene {
         operation: null,
         last: null,
         quarantined: [],
+        failovers: [],
         ...more,
       },
     });
