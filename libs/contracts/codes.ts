@@ -183,6 +183,17 @@ export const REFUSALS = {
     action: "Baton tries again by itself with what is reachable.",
   },
   "state-changed": {
+  "not-ready": {
+    severity: "warning",
+    meaning: "A check before a switchover failed.",
+    action:
+      "Nothing was touched. Remove what the check names; --force overrides those that are not about safety.",
+  },
+  "executor-lost": {
+    severity: "warning",
+    meaning: "The executor of a switchover died before the point of no return.",
+    action: "Its successor gave the primary its pen back. Order the switchover again.",
+  },
     severity: "info",
     meaning: "The cluster's state is no longer the one that the intent started from.",
     action: "Nothing: another operation came first.",

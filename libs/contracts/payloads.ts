@@ -86,6 +86,10 @@ export const Intent = z.object({
   candidate: Name.nullable().describe(
     "switchover: who shall be primary; rebuild: the donor; null: Baton chooses",
   ),
+  force: z
+    .boolean()
+    .optional()
+    .describe("switchover: a person goes on although a check that is not about safety fails"),
   nodes: z
     .record(Name, NodeStatus.nullable())
     .describe("the last status that the decider has seen of each node"),

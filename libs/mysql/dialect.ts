@@ -57,6 +57,17 @@ export interface Dialect {
   readonly closeWrites: readonly string[];
   /** Column `closing`: 1 once new commits are refused or held off. */
   readonly closingWrites: string;
+  /**
+   * The same of a primary that is alive and has its ackers: nobody is hurried but by `drainHolders`, and the server itself
+   * gives it up after 1 s (error 1205), with everything as it was.
+   */
+  readonly freezeWrites: readonly string[];
+  /** Column `id`: client sessions that hold a freeze up, but for those that wait for an ack and will be answered. */
+  readonly drainHolders: string;
+  /** Column `id`: client sessions whose open transaction has locked rows; on a replica they would block its applier. */
+  readonly openWriters: string;
+  /** Columns `oldestMs` (the oldest open transaction of a client, or null) and `locked` (1: somebody holds FTWRL). */
+  readonly obstacles: string;
   /** Ends those who wait for an ack; killed first, they get no OK. */
   readonly semiSyncSourceOff: string;
   /** Column `id`: sessions that may write, but for this one, replication's own and Baton's. */

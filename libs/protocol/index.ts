@@ -3,3 +3,4 @@ export * from "./fence.ts";
 export * from "./plan.ts";
 export * from "./reign.ts";
 export * from "./vouch.ts";
+export * from "./switchover.ts";

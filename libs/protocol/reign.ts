@@ -50,7 +50,9 @@ export function claim(
   if (intent.kind === "failover" && (state.phase === "steady" || state.phase === "mending")) {
     return { ...state, epoch: state.epoch + 1, phase: "fencing", operation };
   }
-  if ((intent.kind === "rejoin" || intent.kind === "reopen") && state.phase === "steady")
+  if (intent.kind === "switchover" && state.phase === "steady")
+    return { ...state, epoch: state.epoch + 1, phase: "fencing", operation };
+  if ((intent.kind === "rejoin" || intent.kind === "reopen") && isCalm(state))
     return { ...state, phase: "mending", operation };
   throw new IllegalTransition(state, intent.kind);
 }

@@ -6,7 +6,7 @@
 import type { NodeStatus, RefusalCode } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
 import { end, heldBy } from "@baton/protocol";
-import { followPrimary } from "./failover.ts";
+import { followPrimary } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";

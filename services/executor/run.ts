@@ -4,12 +4,13 @@
 import type { Before, ClusterState, DeclaredCluster, Intent } from "@baton/contracts";
 import { claim, takeOver } from "@baton/protocol";
 import { adopt } from "./adopt.ts";
-import { failoverEnded, primaryChanged } from "./announcement.ts";
+import { primaryChanged, reignEnded } from "./announcement.ts";
 import { failover } from "./failover.ts";
 import { Operation, type Ports } from "./operation.ts";
 import { Refusal, Superseded } from "./refusal.ts";
 import { rejoin } from "./rejoin.ts";
 import { reopen } from "./reopen.ts";
+import { switchover } from "./switchover.ts";
 
 /** What was published is stored within this time, or its loss is logged. */
 const PUBLISH_MS = 5_000;
@@ -82,6 +83,7 @@ export async function runIntent(
         };
       });
       if (intent.kind === "failover") await failover(op);
+      else if (intent.kind === "switchover") await switchover(op);
       else if (intent.kind === "reopen") await reopen(op);
       else await rejoin(op);
     }
@@ -109,12 +111,12 @@ async function tellAgain(
   ports: Ports,
 ): Promise<void> {
   const op = new Operation(intent, declared, { value: state, revision: 0 }, ports, true);
-  if (intent.kind !== "failover" || state.last?.outcome === "rolled-back") {
+  if ((intent.kind !== "failover" && intent.kind !== "switchover") || state.last?.outcome === "rolled-back") {
     op.tellEnd();
     await op.letGo(PUBLISH_MS);
     return;
   }
-  const told = failoverEnded(intent, state);
+  const told = reignEnded(intent, state);
   op.event(primaryChanged(intent, state, declared));
   op.event(told.event);
   op.alert(told.alert);
