@@ -6,6 +6,9 @@ import { Brake, ClusterState, LockHolder, Presence, Vouch } from "./state.ts";
 export const LOCK_TTL_S = 15;
 export const PRESENCE_TTL_S = 15;
 
+/** The key of the brake for all clusters. No cluster's name begins with an underscore. */
+export const ALL_CLUSTERS = "_all";
+
 export const BUCKETS = {
   baton_clusters: { schema: DeclaredCluster, key: "<cluster>", ttlS: null, writer: "CLI" },
   baton_state: { schema: ClusterState, key: "<cluster>", ttlS: null, writer: "executor" },

@@ -33,7 +33,7 @@ export const Policy = z.strictObject({
     .describe("observe: diagnose and record; advise: also alert what would be done; auto: do it"),
   cooldownMs: Ms.default(0).describe("after a failover, before Baton fails over again by itself"),
   flapLimit: z
-    .strictObject({ failovers: z.number().int().min(1).default(5), withinMs: Ms.default(3_600_000) })
+    .strictObject({ failovers: z.number().int().min(1).max(50).default(5), withinMs: Ms.default(3_600_000) })
     .prefault({})
     .describe("so many failovers in so long, then a person must `baton ack`"),
   rebuild: z

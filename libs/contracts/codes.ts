@@ -135,7 +135,8 @@ export const DIAGNOSES = {
   },
   "failover-not-possible": {
     severity: "critical",
-    meaning: "The primary is dead and a failover would not be safe.",
+    meaning:
+      "The primary is dead and a failover would not be safe, or the cooldown or the flap limit forbids it.",
     action: "Nothing is touched. The refusal's code says what to bring back or decide.",
   },
 } as const satisfies Record<string, CodeEntry>;

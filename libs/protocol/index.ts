@@ -1,3 +1,4 @@
+export * from "./brake.ts";
 export * from "./choose.ts";
 export * from "./fence.ts";
 export * from "./plan.ts";

@@ -1,5 +1,6 @@
 /** The answer to `baton status`: the picture, told. Pure. */
 import type { ClusterView, Diagnosis, NodeRole, NodeView } from "@baton/contracts";
+import { heldBackNow } from "./brakes.ts";
 import { diagnose, nodeProblems, planNow, primaryExecuted } from "./diagnose.ts";
 import type { Picture } from "./picture.ts";
 import { follows } from "./placement.ts";
@@ -91,7 +92,7 @@ export function viewCluster(picture: Picture, decider: string, now: number, s: V
     operation: state?.operation?.id ?? null,
     diagnosis: verdict === null ? last : { ...last, ...verdict },
     nodes: Object.keys(picture.declared?.nodes ?? {}).map((node) => viewNode(picture, node, now, s)),
-    brake: null,
+    brake: heldBackNow(picture),
     failover,
     probers: [...liveProbers(picture, now, s)]
       .map(([prober, { region, atMs }]) => ({ prober, region, lastSampleAgeMs: now - atMs }))

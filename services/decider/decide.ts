@@ -5,6 +5,8 @@
 import type { Diagnosis, DiagnosisCode, OperationKind, Vouch } from "@baton/contracts";
 import { DIAGNOSES } from "@baton/contracts";
 import { nextVouch } from "@baton/protocol";
+import { type Advice, adviceFor } from "./advise.ts";
+import { adoptionHeldBack, heldBackNow, limitNow } from "./brakes.ts";
 import { DEATHS, diagnose, primaryExecuted, type Verdict } from "./diagnose.ts";
 import { fold, forgetGone, type Input, type Picture } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
@@ -25,12 +27,18 @@ export interface Order {
   reason: string;
   /** Whom a person named; null or absent: the executor chooses. */
   candidate?: string | null;
+  /** A person goes on although a check that is not about safety fails. */
+  force?: boolean;
 }
 
 export type Effect =
   | { type: "look-now"; reason: string }
   | { type: "diagnosed"; diagnosis: Diagnosis }
   | { type: "order"; order: Order }
+  /** In mode `advise`: what Baton would do now. */
+  | { type: "advise"; advice: Advice }
+  /** The flap limit was reached just now: the next failover will be refused. */
+  | { type: "flapping"; reason: string }
   | { type: "vouch"; vouch: Vouch };
 
 /** Between two requests to look now while the evidence is incomplete: an answer takes about 2 ms. */
@@ -72,9 +80,19 @@ export function decide(
     effects.push({ type: "diagnosed", diagnosis });
   }
   const order = orderFor(picture, verdict, now, s);
-  if (order !== null) {
+  if (order !== null && mayOrder(picture, order)) {
     picture = { ...picture, ordered: { stateRevision: order.stateRevision, atMs: now } };
     effects.push({ type: "order", order });
+  }
+  const advice = verdict === null ? null : adviceFor(picture, verdict, order, now, s);
+  if (advice !== null && picture.diagnosis !== null) {
+    picture = { ...picture, advised: { diagnosis: picture.diagnosis, about: advice.about } };
+    effects.push({ type: "advise", advice });
+  }
+  if (input.type === "state" && before.state !== null) {
+    const limit = limitNow(picture, now);
+    if (limit?.refusal === "flapping" && limitNow(before, now)?.refusal !== "flapping")
+      effects.push({ type: "flapping", reason: limit.reason });
   }
   if (input.type === "sample" && input.sample.status !== null) {
     const vouch = vouchFor(picture, input.sample.node, now, s);
@@ -175,6 +193,12 @@ function announce(picture: Picture, verdict: Verdict, now: number, s: Settings):
   };
 }
 
+/** A pause holds back every order of Baton's own, a mode other than `auto` every one that would touch a node. */
+function mayOrder(picture: Picture, order: Order): boolean {
+  return order.kind === "adopt" ? !adoptionHeldBack(picture) : heldBackNow(picture) === null;
+}
+
+/** What Baton would order now if nothing held it back. */
 function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Settings): Order | null {
   if (verdict === null) return null;
   const revision = picture.state?.revision ?? 0;

@@ -10,6 +10,7 @@ import type {
 import { GtidSet } from "@baton/mysql/gtid";
 import { type Plan, planFailover } from "@baton/protocol";
 import { findPrimary } from "./adopt.ts";
+import { limitNow } from "./brakes.ts";
 import type { Picture } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import {
@@ -60,11 +61,11 @@ export function reachedStatuses(picture: Picture, now: number, s: VoteSettings):
   return out;
 }
 
-/** Would a failover succeed now? */
+/** Would a failover succeed now, and would Baton make it? What is not safe is said before what is only not due. */
 export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | null {
   if (picture.declared === null || picture.state === null) return null;
   const { primary, quarantined } = picture.state.value;
-  return planFailover({
+  const plan = planFailover({
     declared: picture.declared,
     primary,
     quarantined,
@@ -72,6 +73,8 @@ export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | 
     primaryExecuted: primaryExecuted(picture, primary),
     vouches: picture.vouches,
   });
+  const limit = plan.possible ? limitNow(picture, now) : null;
+  return limit === null ? plan : { possible: false, ...limit, notChosen: plan.notChosen };
 }
 
 function hasBaseline(picture: Picture, replicas: readonly ReplicaVote[], now: number): boolean {
@@ -160,7 +163,7 @@ function diagnoseDeath(picture: Picture, evidence: Evidence, now: number, s: Vot
       ...evidence,
       code: "failover-not-possible",
       refusal: plan.refusal,
-      summary: `${found} ${said} A failover would not be safe: ${plan.reason}.`,
+      summary: `${found} ${said} No failover now (${plan.refusal}): ${plan.reason}.`,
     };
   }
   return {

@@ -74,6 +74,7 @@ export async function giveOrder(
     reason: order.reason,
     decider,
     candidate: order.candidate ?? null,
+    ...(order.force === true ? { force: true } : {}),
     nodes: Object.fromEntries(nodes.map((n) => [n, statuses.get(n) ?? null])),
   };
   let expected = lastSequence;

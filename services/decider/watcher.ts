@@ -1,9 +1,12 @@
 /** The decider's shell: feeds what arrives on the bus to the core, one picture a cluster, and carries out its effects. */
 import { type Bus, BusConflict } from "@baton/bus";
-import { BatonError, MESSAGES } from "@baton/contracts";
+import { ALL_CLUSTERS, type Alert, BatonError, type Brake, MESSAGES } from "@baton/contracts";
 import { type ServiceContext, startTrace } from "@baton/runtime";
-import { alertFor } from "./alert.ts";
+import { adviceAlert, alertFor, flapAlert } from "./alert.ts";
 import { viewCluster } from "./answer.ts";
+import { heldBackNow } from "./brakes.ts";
+import { ack, type BrakePorts, pause, resume } from "./commands/brakes.ts";
+import { requireKnown } from "./commands/known-cluster.ts";
 import { decide, type Effect, type Order, type Settings } from "./decide.ts";
 import { giveOrder, type OrderPorts } from "./order.ts";
 import { emptyPicture, type Input, type Picture } from "./picture.ts";
@@ -18,7 +21,8 @@ export class Watcher {
   readonly #ctx: ServiceContext;
   readonly #settings: Settings;
   readonly #stops: (() => void | Promise<void>)[] = [];
-  readonly #known = { state: false, declared: false };
+  readonly #known = { state: false, declared: false, brakes: false };
+  #brakeOfAll: Brake | null = null;
 
   constructor(ctx: ServiceContext) {
     this.#ctx = ctx;
@@ -31,7 +35,11 @@ export class Watcher {
     this.#stops.push(
       await bus.bucket("baton_state").watch({
         onChange: (cluster, state, revision) => {
-          this.#feed(cluster, { type: "state", state, revision: state === null ? 0 : revision }, null);
+          this.#feed(
+            cluster,
+            { type: "state", state, revision: state === null ? 0 : revision, nowUnixMs: Date.now() },
+            null,
+          );
           for (const wake of this.#waiting.get(cluster) ?? []) wake();
           void this.#refreshSequence(cluster);
         },
@@ -44,6 +52,18 @@ export class Watcher {
         onChange: (key, vouch) => {
           const [cluster = "", node = ""] = key.split(".");
           this.#feed(cluster, { type: "vouch", node, vouch }, null);
+        },
+      }),
+      await bus.bucket("baton_brakes").watch({
+        onChange: (key, brake) => {
+          if (key !== ALL_CLUSTERS) return this.#feed(key, { type: "brake", of: "own", brake }, null);
+          this.#brakeOfAll = brake;
+          for (const cluster of this.#pictures.keys())
+            this.#feed(cluster, { type: "brake", of: "all", brake }, null);
+        },
+        onReady: () => {
+          this.#known.brakes = true;
+          for (const cluster of this.#pictures.keys()) this.#feed(cluster, { type: "brakes-known" }, null);
         },
       }),
       await bus.bucket("baton_clusters").watch({
@@ -61,13 +81,7 @@ export class Watcher {
         this.#feed(sample.cluster, { type: "sample", sample }, meta.traceparent);
       }),
       await bus.serve("status", async ({ cluster }) => {
-        if (cluster !== null && this.#pictures.get(cluster)?.declared == null) {
-          throw new BatonError("E_NOT_FOUND", {
-            place: "status",
-            message: `No cluster is called ${JSON.stringify(cluster)}.`,
-            remedy: "`baton status` without a name lists all; `baton apply` declares one.",
-          });
-        }
+        if (cluster !== null) requireKnown(cluster, this.#declared(), "status");
         const now = performance.now();
         return {
           decider: this.#ctx.instance,
@@ -76,6 +90,9 @@ export class Watcher {
             .map((p) => viewCluster(p, this.#ctx.instance, now, this.#settings)),
         };
       }),
+      await bus.serve("pause", (request) => pause(request, this.#brakePorts())),
+      await bus.serve("resume", (request) => resume(request, this.#brakePorts())),
+      await bus.serve("ack", (request) => ack(request, this.#brakePorts())),
     );
     const timer = setInterval(() => {
       for (const cluster of this.#pictures.keys()) this.#feed(cluster, { type: "tick" }, null);
@@ -84,9 +101,20 @@ export class Watcher {
   }
 
   ready(): { ok: boolean; why?: string } {
-    return this.#known.state && this.#known.declared
+    return this.#known.state && this.#known.declared && this.#known.brakes
       ? { ok: true }
-      : { ok: false, why: "the clusters and their states have not been read from NATS yet" };
+      : { ok: false, why: "the clusters, their states and their brakes have not been read from NATS yet" };
+  }
+
+  /** @throws BatonError E_NO_ANSWER before the declarations have been read: a name that is not known yet is not unknown. */
+  #declared(): string[] {
+    if (!this.#known.declared)
+      throw new BatonError("E_NO_ANSWER", {
+        place: this.#ctx.instance,
+        message: "It has only just started and has not read the clusters from NATS yet.",
+        remedy: "Ask again in a moment.",
+      });
+    return [...this.#pictures.values()].filter((p) => p.declared !== null).map((p) => p.cluster);
   }
 
   async stop(): Promise<void> {
@@ -97,8 +125,12 @@ export class Watcher {
     const now = performance.now();
     let before = this.#pictures.get(cluster);
     if (before === undefined) {
-      before = emptyPicture(cluster, now);
-      if (this.#known.state) before = { ...before, stateKnown: true };
+      before = {
+        ...emptyPicture(cluster, now),
+        stateKnown: this.#known.state,
+        brakes: { own: null, all: this.#brakeOfAll },
+        brakesKnown: this.#known.brakes,
+      };
     }
     const { picture, effects } = decide(before, input, now, this.#settings);
     this.#pictures.set(cluster, picture);
@@ -132,15 +164,24 @@ export class Watcher {
           },
           `${cluster}: ${d.code}: ${d.summary}`,
         );
-        const alert = alertFor(d, Date.now());
-        if (alert !== null)
-          void bus
-            .append(MESSAGES.alert, alert, { traceparent, msgId: alert.id })
-            .catch((error: unknown) =>
-              log.error({ err: error, alert: alert.id }, "an alert could not be stored"),
-            );
+        const picture = this.#pictures.get(cluster);
+        this.#alert(
+          alertFor(d, picture === undefined ? null : heldBackNow(picture), Date.now()),
+          traceparent,
+        );
         return;
       }
+      case "advise":
+        log.info({ cluster, code: effect.advice.code }, `${effect.advice.title}: ${effect.advice.summary}`);
+        this.#alert(
+          adviceAlert(this.#pictures.get(cluster), effect.advice, instance, Date.now()),
+          traceparent,
+        );
+        return;
+      case "flapping":
+        log.warn({ cluster }, `${cluster}: flapping: ${effect.reason}`);
+        this.#alert(flapAlert(this.#pictures.get(cluster), effect.reason, instance, Date.now()), traceparent);
+        return;
       case "vouch":
         void bus
           .bucket("baton_vouch")
@@ -152,6 +193,14 @@ export class Watcher {
       case "order":
         void this.#order(cluster, effect.order, traceparent);
     }
+  }
+
+  #alert(alert: Alert | null, traceparent: string): void {
+    if (alert === null) return;
+    const { bus, log } = this.#ctx;
+    void bus
+      .append(MESSAGES.alert, alert, { traceparent, msgId: alert.id })
+      .catch((error: unknown) => log.error({ err: error, alert: alert.id }, "an alert could not be stored"));
   }
 
   async #order(cluster: string, order: Order, traceparent: string): Promise<void> {
@@ -199,6 +248,22 @@ export class Watcher {
       this.#ctx.log.debug({ err: error, cluster }, "the last intent's sequence could not be read");
       return this.#sequences.get(cluster) ?? 0;
     }
+  }
+
+  #brakePorts(): BrakePorts {
+    const { bus, instance } = this.#ctx;
+    const brakes = bus.bucket("baton_brakes");
+    const traceparent = startTrace();
+    return {
+      decider: instance,
+      nowUnixMs: () => Date.now(),
+      declared: () => this.#declared(),
+      state: async (cluster) => (await bus.bucket("baton_state").get(cluster))?.value ?? null,
+      get: (key) => brakes.get(key),
+      update: (key, brake, revision) => brakes.update(key, brake, revision),
+      event: async (event, id) => void (await bus.append(MESSAGES.event, event, { traceparent, msgId: id })),
+      alert: async (alert) => this.#alert(alert, traceparent),
+    };
   }
 
   #ports(traceparent: string): OrderPorts {
