@@ -14,6 +14,7 @@ import type {
   StepName,
   Vouch,
 } from "@baton/contracts";
+import type { Brakes } from "@baton/protocol";
 import { faultPoint } from "./fault-point.ts";
 import type { Hand } from "./hand.ts";
 import { Refusal, Superseded } from "./refusal.ts";
@@ -30,6 +31,7 @@ export interface Ports {
   /** A further session to a node whose hand this operation holds, without a lock of its own. */
   openHelper(cluster: string, node: string, connectMs: number): Promise<Hand>;
   vouches(cluster: string): ReadonlyMap<string, Vouch>;
+  brakes(cluster: string): Promise<Brakes>;
   access(cluster: string): MysqlAccess;
   publishStep(step: Step): Promise<void>;
   publishEvent(event: Event): Promise<void>;
@@ -81,6 +83,11 @@ export class Operation {
   get state(): ClusterState {
     if (this.#state === null) throw new Error(`${this.cluster} has no state`);
     return this.#state;
+  }
+
+  /** The state says that this operation is over. */
+  get hasEnded(): boolean {
+    return this.#state?.last?.id === this.intent.operation;
   }
 
   /** The epoch this operation leads to. */

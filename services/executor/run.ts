@@ -1,8 +1,8 @@
 /**
  * One intent, from its arrival to the end of its operation: fresh, taken over from a dead executor, or too late.
  */
-import type { Before, ClusterState, DeclaredCluster, Intent } from "@baton/contracts";
-import { claim, takeOver } from "@baton/protocol";
+import type { Before, ClusterState, DeclaredCluster, Intent, OperationKind } from "@baton/contracts";
+import { claim, declined, heldBack, takeOver } from "@baton/protocol";
 import { adopt } from "./adopt.ts";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { failover } from "./failover.ts";
@@ -69,6 +69,7 @@ export async function runIntent(
     if (intent.kind === "adopt") await adopt(op);
     else {
       await op.step("claim", async () => {
+        if (entry === "fresh") await heedBrakes(op);
         const next =
           entry === "take-over"
             ? takeOver(op.state, ports.executor)
@@ -92,7 +93,8 @@ export async function runIntent(
       op.supersede(error.code, error.message);
       return { entry, operation: op };
     }
-    if (error instanceof Refusal && intent.kind === "adopt") return { entry, operation: op };
+    if (error instanceof Refusal && (intent.kind === "adopt" || op.hasEnded))
+      return { entry, operation: op };
     // After the commit point there is no way but forward: the intent comes again, to this executor or another.
     op.supersede("internal", error instanceof Error ? error.message : String(error));
     throw error;
@@ -101,6 +103,22 @@ export async function runIntent(
     await op.letGo(PUBLISH_MS);
   }
   return { entry, operation: op };
+}
+
+/** What Baton orders by itself. A switchover or a rebuild that a person asked for passes every brake. */
+const AUTOMATIC: ReadonlySet<OperationKind> = new Set<OperationKind>(["failover", "rejoin", "reopen"]);
+
+/**
+ * A brake that was put on while the intent was under way: it ends here, with nothing touched. What runs already is
+ * never interrupted: half an operation is worse than a whole one.
+ */
+async function heedBrakes(op: Operation): Promise<void> {
+  const { intent, declared, ports } = op;
+  if (!AUTOMATIC.has(intent.kind)) return;
+  const why = heldBack(declared, await ports.brakes(op.cluster));
+  if (why === null) return;
+  await op.change(declined(op.state, intent, ports.executor, "paused", ports.nowUnixMs()));
+  throw new Refusal("paused", `nothing was touched: ${why}`);
 }
 
 /** An executor that died right after its last compare-and-set may have told nobody. What was told is not told twice. */
