@@ -240,8 +240,13 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   return null;
 }
 
-/** A primary that restarted is read-only by its boot configuration, and its semi-sync role is off. A person's hand leaves that on. */
+/**
+ * A primary that restarted is read-only by its boot configuration, and its semi-sync role is off. A person's hand leaves that
+ * on; so does a switchover that froze it and lost it before it could give the pen back.
+ */
 function bootedReadOnly(picture: Picture): boolean {
+  const last = picture.state?.value.last;
+  if (last?.kind === "switchover" && last.outcome === "blocked") return true;
   const status = picture.statuses.get(picture.state?.value.primary ?? "")?.status;
   return status?.serverUuid === picture.state?.value.primaryUuid && status?.semiSync?.source === false;
 }

@@ -27,6 +27,9 @@ export type Verdict = Pick<Diagnosis, "code" | "node" | "summary" | "probers" | 
 /** A decider that starts in the middle of a failure concludes nothing before it has watched for so long. */
 export const WARM_UP_MS = 5_000;
 
+/** A status that arrives this soon after a change of state may have been read before it: a primary is opened just then. */
+const SETTLE_MS = 200;
+
 /** Codes that call for a failover. */
 export const DEATHS: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
   "primary-dead",
@@ -211,7 +214,11 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
   const known = picture.statuses.get(primary);
   // Right after a change of state the last status may be of the time before it.
   const present = known !== undefined && known.atMs > state.sinceMs ? known.status : null;
-  if (present?.readOnly === true && state.value.phase === "steady")
+  if (
+    present?.readOnly === true &&
+    (known?.atMs ?? 0) > state.sinceMs + SETTLE_MS &&
+    state.value.phase === "steady"
+  )
     return {
       ...evidence,
       code: "primary-read-only",

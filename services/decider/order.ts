@@ -31,7 +31,12 @@ const PEER_GRACE_MS = 250;
 const YIELDS: ReadonlySet<OperationKind> = new Set<OperationKind>(["rejoin", "reopen"]);
 
 export function operationName(cluster: string, order: Order): string {
-  const about = order.kind === "failover" ? String(order.epoch + 1) : order.node;
+  const about =
+    order.kind === "failover"
+      ? String(order.epoch + 1)
+      : order.kind === "switchover"
+        ? (order.candidate ?? order.node)
+        : order.node;
   return `${order.kind}-${cluster}-${about}-${order.stateRevision}`;
 }
 

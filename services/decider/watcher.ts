@@ -7,8 +7,9 @@ import { viewCluster } from "./answer.ts";
 import { heldBackNow } from "./brakes.ts";
 import { ack, type BrakePorts, pause, resume } from "./commands/brakes.ts";
 import { requireKnown } from "./commands/known-cluster.ts";
+import { planOrder } from "./commands/switchover.ts";
 import { decide, type Effect, type Order, type Settings } from "./decide.ts";
-import { giveOrder, type OrderPorts } from "./order.ts";
+import { giveOrder, type OrderPorts, type OrderResult } from "./order.ts";
 import { emptyPicture, type Input, type Picture } from "./picture.ts";
 
 /** Freshness ends without a message to say so; this is how often that is noticed. */
@@ -89,6 +90,12 @@ export class Watcher {
             .filter((p) => p.declared !== null && (cluster === null || p.cluster === cluster))
             .map((p) => viewCluster(p, this.#ctx.instance, now, this.#settings)),
         };
+      }),
+      await bus.serve("switchover", async (request) => {
+        requireKnown(request.cluster, this.#declared(), "switchover");
+        const picture = this.#pictures.get(request.cluster) as Picture;
+        const { reply, order } = planOrder(picture, request, performance.now(), this.#settings);
+        return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
       }),
       await bus.serve("pause", (request) => pause(request, this.#brakePorts())),
       await bus.serve("resume", (request) => resume(request, this.#brakePorts())),
@@ -203,22 +210,44 @@ export class Watcher {
       .catch((error: unknown) => log.error({ err: error, alert: alert.id }, "an alert could not be stored"));
   }
 
+  async #give(picture: Picture, order: Order, traceparent: string): Promise<OrderResult> {
+    const { cluster } = picture;
+    return giveOrder(
+      cluster,
+      order,
+      this.#ctx.instance,
+      new Map([...picture.statuses].map(([node, known]) => [node, known.status])),
+      Object.keys(picture.declared?.nodes ?? {}),
+      this.#sequences.get(cluster) ?? (await this.#refreshSequence(cluster)),
+      Date.now(),
+      this.#ports(traceparent),
+    );
+  }
+
+  /** What a person asks for, by its name. @throws BatonError E_LOCKED when another operation has the cluster */
+  async #giveForPerson(picture: Picture, order: Order): Promise<string> {
+    const { cluster } = picture;
+    const result = await this.#give(picture, order, startTrace());
+    void this.#refreshSequence(cluster);
+    if (!result.ok)
+      throw new BatonError("E_LOCKED", {
+        place: `${order.kind} ${cluster}`,
+        message: `Not ordered: ${result.why}.`,
+        remedy: "Wait until that has ended; `baton status` shows it.",
+      });
+    this.#ctx.log.info(
+      { cluster, operation: result.operation },
+      `${cluster}: ${order.kind} ordered by a person: ${order.reason}`,
+    );
+    return result.operation;
+  }
+
   async #order(cluster: string, order: Order, traceparent: string): Promise<void> {
-    const { log, instance } = this.#ctx;
+    const { log } = this.#ctx;
     const picture = this.#pictures.get(cluster);
     if (picture === undefined) return;
     try {
-      const sequence = this.#sequences.get(cluster) ?? (await this.#refreshSequence(cluster));
-      const result = await giveOrder(
-        cluster,
-        order,
-        instance,
-        new Map([...picture.statuses].map(([node, known]) => [node, known.status])),
-        Object.keys(picture.declared?.nodes ?? {}),
-        sequence,
-        Date.now(),
-        this.#ports(traceparent),
-      );
+      const result = await this.#give(picture, order, traceparent);
       if (result.ok) {
         log.info(
           { cluster, operation: result.operation },
