@@ -7,6 +7,7 @@ import { viewCluster } from "./answer.ts";
 import { heldBackNow } from "./brakes.ts";
 import { ack, type BrakePorts, pause, resume } from "./commands/brakes.ts";
 import { requireKnown } from "./commands/known-cluster.ts";
+import { planRebuild } from "./commands/rebuild.ts";
 import { planOrder } from "./commands/switchover.ts";
 import { decide, type Effect, type Order, type Settings } from "./decide.ts";
 import { giveOrder, type OrderPorts, type OrderResult } from "./order.ts";
@@ -14,6 +15,9 @@ import { emptyPicture, type Input, type Picture } from "./picture.ts";
 
 /** Freshness ends without a message to say so; this is how often that is noticed. */
 const TICK_MS = 250;
+/** A person's order waits for the lock of an operation that has just ended. */
+const RELEASE_TRIES = 20;
+const RELEASE_EVERY_MS = 100;
 
 export class Watcher {
   readonly #pictures = new Map<string, Picture>();
@@ -96,6 +100,12 @@ export class Watcher {
         const picture = this.#pictures.get(request.cluster) as Picture;
         const { reply, order } = planOrder(picture, request, performance.now(), this.#settings);
         return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
+      }),
+      await bus.serve("rebuild", async (request) => {
+        requireKnown(request.cluster, this.#declared(), "rebuild");
+        const picture = this.#pictures.get(request.cluster) as Picture;
+        const { order, donor } = planRebuild(picture, request, performance.now(), this.#settings);
+        return { operation: await this.#giveForPerson(picture, order), node: request.node, from: donor };
       }),
       await bus.serve("pause", (request) => pause(request, this.#brakePorts())),
       await bus.serve("resume", (request) => resume(request, this.#brakePorts())),
@@ -227,7 +237,14 @@ export class Watcher {
   /** What a person asks for, by its name. @throws BatonError E_LOCKED when another operation has the cluster */
   async #giveForPerson(picture: Picture, order: Order): Promise<string> {
     const { cluster } = picture;
-    const result = await this.#give(picture, order, startTrace());
+    const trace = startTrace();
+    let result = await this.#give(picture, order, trace);
+    // The last operation holds the lock until all that it has told is stored.
+    for (let tries = 0; !result.ok && tries < RELEASE_TRIES; tries++) {
+      await this.#stateMoves(cluster, order.stateRevision, RELEASE_EVERY_MS);
+      if (this.#pictures.get(cluster)?.state?.revision !== order.stateRevision) break;
+      result = await this.#give(picture, order, trace);
+    }
     void this.#refreshSequence(cluster);
     if (!result.ok)
       throw new BatonError("E_LOCKED", {
