@@ -106,6 +106,46 @@ ${examples("baton status", "baton status shop --watch", "baton status --json | j
     )
     .action(async (operation, o) => (await import("./commands/history.ts")).history(operation, o));
 
+  const brakes = () => import("./commands/brakes.ts");
+  baton
+    .command("pause")
+    .description("Keep Baton from doing anything by itself, to one cluster or to all, until it is resumed.")
+    .argument("[cluster]", "only this one")
+    .option("--all", "every cluster, also those declared later")
+    .option("--reason <text>", "why: `baton status` shows it with your name", "no reason was given")
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print the answer as JSON"))
+    .addHelpText(
+      "after",
+      `
+Diagnoses, status and alerts go on; no failover, rejoin or reopening is begun. What runs already is never
+interrupted, and what a person orders is still done.
+${examples('baton pause shop --reason "moving the rack"', 'baton pause --all --reason "network maintenance"')}`,
+    )
+    .action(async (cluster, o) => (await brakes()).pause(cluster, o));
+
+  baton
+    .command("resume")
+    .description("Release the brake that `baton pause` put on.")
+    .argument("[cluster]", "only this one's")
+    .option("--all", "the brake on every cluster; one that was paused by its name stays so")
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print the answer as JSON"))
+    .addHelpText("after", examples("baton resume shop", "baton resume --all"))
+    .action(async (cluster, o) => (await brakes()).resume(cluster, o));
+
+  baton
+    .command("ack")
+    .description("Acknowledge a cluster's failovers: none so far counts for the cooldown or the flap limit.")
+    .argument("<cluster>", "its name")
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print the answer as JSON"))
+    .addHelpText("after", examples("baton ack shop"))
+    .action(async (cluster, o) => (await brakes()).ack(cluster, o));
+
   baton
     .command("check")
     .description("Preflight: every setting that a safe failover needs, on every node, with what mends it.")
