@@ -21,6 +21,9 @@ export const Deadlines = z.strictObject({
   catchUpMs: Ms.default(30_000).describe("for the candidate to apply all it has received"),
   openMs: Ms.default(5_000).describe("for the candidate to open and the others to be pointed at it"),
   proveMs: Ms.default(30_000).describe("for the canary write to be read on an acker"),
+  rebuildMs: Ms.default(3_600_000).describe(
+    "for a node that is rebuilt: copy, restart and catch-up together; a large node needs more than an hour",
+  ),
 });
 export type Deadlines = z.infer<typeof Deadlines>;
 

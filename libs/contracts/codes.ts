@@ -183,7 +183,6 @@ export const REFUSALS = {
     meaning: "A node's session was lost in the middle of the operation.",
     action: "Baton tries again by itself with what is reachable.",
   },
-  "state-changed": {
   "not-ready": {
     severity: "warning",
     meaning: "A check before a switchover failed.",
@@ -195,6 +194,7 @@ export const REFUSALS = {
     meaning: "The executor of a switchover died before the point of no return.",
     action: "Its successor gave the primary its pen back. Order the switchover again.",
   },
+  "state-changed": {
     severity: "info",
     meaning: "The cluster's state is no longer the one that the intent started from.",
     action: "Nothing: another operation came first.",
@@ -213,6 +213,23 @@ export const REFUSALS = {
     severity: "warning",
     meaning: "The node could not be made to receive from the primary; the record names the server's error.",
     action: "Baton tries again by itself. When the primary has purged what it lacks, rebuild the node.",
+  },
+  "no-donor": {
+    severity: "warning",
+    meaning:
+      "No node can be copied from without leaving a write with too few ackers, or the named one is unfit.",
+    action: "Bring back a replica or the primary, or name another donor with --from.",
+  },
+  "cannot-clone": {
+    severity: "warning",
+    meaning:
+      "The clone plugin, a privilege for it or the same version series is missing on the node or the donor.",
+    action: "The message names the statement that mends it; then `baton rebuild` again.",
+  },
+  "clone-failed": {
+    severity: "critical",
+    meaning: "The server gave the copy up; its own error is in the record.",
+    action: "The node stays quarantined; Baton begins the copy again after a minute.",
   },
   "deadline-exceeded": {
     severity: "critical",

@@ -147,6 +147,7 @@ export const EventType = z.enum([
   "primary-reopened",
   "node-rebuilt",
   "rebuild-progress",
+  "errant-salvaged",
   "brake-changed",
 ]);
 export type EventType = z.infer<typeof EventType>;

@@ -57,6 +57,12 @@ export const ClusterState = z.object({
   operation: RunningOperation.nullable(),
   last: EndedOperation.nullable(),
   quarantined: z.array(Name),
+  unbuilt: z
+    .record(Name, z.number())
+    .optional()
+    .describe(
+      "nodes whose data a rebuild has begun to replace, and when (seconds, the node's own clock): only a rebuild leads them home",
+    ),
   failovers: z
     .array(UnixMs)
     .max(FAILOVERS_KEPT)

@@ -74,6 +74,27 @@ export interface Dialect {
   readonly clientSessions: string;
   kill(threadId: number): string;
 
+  /** Column `status` of the clone plugin; no row when it is not installed. */
+  readonly clonePlugin: string;
+  readonly grants: string;
+  /** Lets the node be copied over: CLONE drops its data, which super_read_only forbids (error 1290). Read-only it stays. */
+  allowClone(donor: Target): string[];
+  /** Returns when the copy is made and the server is about to restart; error 3707 when nothing restarts it. */
+  clone(donor: Target, account: ReplicationAccount, o: { tls: boolean }): string;
+  /**
+   * First the last copy: `state` (`In Progress`, `Completed`, `Failed`), `errno`, `error`, `beganS` (the node's own clock),
+   * `source`. Then its stages: `stage`, `state`, `estimate`, `copied` (bytes). Fails where the plugin is missing.
+   */
+  readonly cloneStatus: readonly string[];
+  /** Column `nowS`, the node's own clock. */
+  readonly clock: string;
+  /** Column `Log_name`, oldest first. */
+  readonly binlogs: string;
+  /** Column `Info` of the second row: the GTIDs of all files before this one. */
+  binlogHead(name: string): string;
+  /** Acknowledges from the next start of the receiver on. */
+  readonly semiSyncReplicaOn: string;
+
   /** Columns `taken` (1 when the lock is ours now) and `holder` (its thread id). */
   takeNodeLock(timeoutS: number): string;
   readonly releaseNodeLock: string;

@@ -54,7 +54,25 @@ export function claim(
     return { ...state, epoch: state.epoch + 1, phase: "fencing", operation };
   if ((intent.kind === "rejoin" || intent.kind === "reopen") && isCalm(state))
     return { ...state, phase: "mending", operation };
+  if (intent.kind === "rebuild" && state.phase === "steady") return { ...state, phase: "mending", operation };
   throw new IllegalTransition(state, intent.kind);
+}
+
+/**
+ * Nothing runs that changes who is primary or holds up what else is to be mended. A rebuild may take hours and touches one
+ * quarantined node, so the cluster is watched and mended beside it: it yields.
+ */
+export function isCalm(state: Pick<ClusterState, "phase" | "operation">): boolean {
+  return state.phase === "steady" || (state.phase === "mending" && state.operation?.kind === "rebuild");
+}
+
+/** The node's data are being replaced from now on: it is no acker, and only a rebuild leads it home. */
+export function beginReplacing(state: ClusterState, node: string, nodeUnixS: number): ClusterState {
+  return {
+    ...state,
+    quarantined: [...new Set([...state.quarantined, node])].sort(),
+    unbuilt: { ...state.unbuilt, [node]: nodeUnixS },
+  };
 }
 
 /** The first reign of a cluster that had none. */
@@ -131,6 +149,7 @@ export function end(
     operation: null,
     last,
     quarantined: [...quarantined].sort(),
+    ...(state.unbuilt === undefined ? {} : { unbuilt: only(state.unbuilt, quarantined) }),
     failovers: failoversAfter(state, nowUnixMs),
   };
 }
@@ -140,4 +159,9 @@ function failoversAfter(state: ClusterState, nowUnixMs: number): number[] {
   if (state.operation?.kind !== "failover" || state.phase !== "promoting") return state.failovers;
   const last = state.failovers.at(-1) ?? 0;
   return [...state.failovers, Math.max(nowUnixMs, last + 1)].slice(-FAILOVERS_KEPT);
+}
+
+/** What is no longer quarantined is built. */
+function only<T>(of: Readonly<Record<string, T>>, names: readonly string[]): Record<string, T> {
+  return Object.fromEntries(Object.entries(of).filter(([name]) => names.includes(name)));
 }

@@ -4,10 +4,10 @@
  */
 import type { Diagnosis, DiagnosisCode, OperationKind, Vouch } from "@baton/contracts";
 import { DIAGNOSES } from "@baton/contracts";
-import { nextVouch } from "@baton/protocol";
+import { chooseDonor, isCalm, nextVouch } from "@baton/protocol";
 import { type Advice, adviceFor } from "./advise.ts";
 import { adoptionHeldBack, heldBackNow, limitNow } from "./brakes.ts";
-import { DEATHS, diagnose, primaryExecuted, type Verdict } from "./diagnose.ts";
+import { DEATHS, diagnose, primaryExecuted, reachedStatuses, type Verdict } from "./diagnose.ts";
 import { fold, forgetGone, type Input, type Picture } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { findingOf, liveProbers, reachable, replicaVotes, stands, type VoteSettings } from "./votes.ts";
@@ -48,6 +48,8 @@ const LOOK_HARD_FOR_MS = 500;
 /** A node must be out of place for so long: reads that are under way during a change of reign settle in this time. */
 const ASTRAY_MS = 1_000;
 const VOUCH_EVERY_MS = 2_000;
+/** A copy that failed is costly and seldom mends itself. */
+const REBUILD_RETRY_MS = 60_000;
 /** An order whose operation has not shown itself is given again: the same order, so that it can run once only. */
 const REORDER_MS = 10_000;
 
@@ -137,10 +139,10 @@ function lookAgain(picture: Picture, now: number): Effect | null {
 
 function noteBaseline(picture: Picture, verdict: Verdict | null): Picture {
   if (verdict === null || picture.state === null) return picture;
-  const { epoch, primary, phase } = picture.state.value;
+  const { epoch, primary } = picture.state.value;
   const known = picture.statuses.get(primary);
   const well =
-    phase === "steady" &&
+    isCalm(picture.state.value) &&
     picture.suspectSinceMs === null &&
     known !== undefined &&
     known.atMs > picture.state.sinceMs &&
@@ -152,7 +154,7 @@ function noteBaseline(picture: Picture, verdict: Verdict | null): Picture {
 
 /** Keeps, for each node out of its place, since when it has been so. */
 function noteAstray(picture: Picture, now: number, s: Settings): Picture {
-  if (picture.state === null || picture.state.value.phase !== "steady") {
+  if (picture.state === null || !isCalm(picture.state.value)) {
     return picture.astraySince.size === 0 ? picture : { ...picture, astraySince: new Map() };
   }
   const { primary } = picture.state.value;
@@ -222,20 +224,46 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
     !failedLast || state.last?.kind !== kind || now - sinceMs >= s.retryMs;
   if (DEATHS.has(verdict.code))
     return mayTry("failover") ? order("failover", state.primary, verdict.summary) : null;
-  if (verdict.code === "primary-read-only" && bootedReadOnly(picture) && state.phase === "steady") {
+  if (verdict.code === "primary-read-only" && bootedReadOnly(picture) && isCalm(state)) {
     return mayTry("reopen") ? order("reopen", state.primary, verdict.summary) : null;
   }
-  if (state.phase !== "steady" || picture.declared?.policy.rejoin !== true || !mayTry("rejoin")) return null;
+  if (!isCalm(state)) return null;
   if (
     !verdict.probers.some((v) => v.finds === "alive" && v.outcome === "ok") ||
     picture.suspectSinceMs !== null
   )
     return null;
-  for (const [node, since] of picture.astraySince) {
+  const rejoins = picture.declared?.policy.rejoin === true && mayTry("rejoin");
+  for (const [node, since] of rejoins ? picture.astraySince : []) {
+    if (node === state.operation?.node) continue;
     const known = picture.statuses.get(node);
     if (known === undefined || now - since < ASTRAY_MS) continue;
     const { astray } = placeReplica(picture, node, known.status, primaryExecuted(picture, state.primary));
     if (astray !== null) return order("rejoin", node, `${node} is not where it belongs: ${astray}.`);
+  }
+  const node = nodeToRebuild(picture, now, s);
+  return node === null ? null : order("rebuild", node, `${node} is quarantined and is to be rebuilt.`);
+}
+
+/** By policy an errant node; whatever the policy, a node whose rebuilding was begun and interrupted. */
+function nodeToRebuild(picture: Picture, now: number, s: Settings): string | null {
+  const { declared, state } = picture;
+  if (declared === null || state === null || state.value.phase !== "steady") return null;
+  const { last, primary, primaryUuid, quarantined, unbuilt } = state.value;
+  const pauseMs = last?.kind === "rebuild" && last.outcome !== "completed" ? REBUILD_RETRY_MS : ASTRAY_MS;
+  if (now - state.sinceMs < pauseMs) return null;
+  const statuses = reachedStatuses(picture, now, s);
+  const executed = primaryExecuted(picture, primary);
+  for (const node of quarantined) {
+    const known = picture.statuses.get(node);
+    if (known === undefined || known.atMs <= state.sinceMs || !statuses.has(node)) continue;
+    const begun = unbuilt?.[node] !== undefined;
+    if (!begun && declared.policy.rebuild !== "auto") continue;
+    // A clean one is led home without a copy.
+    if (!begun && !placeReplica(picture, node, known.status, executed).problems.includes("errant-gtid"))
+      continue;
+    const facts = { declared, primary, primaryUuid, quarantined, node, named: null, statuses };
+    if (chooseDonor(facts).ok) return node;
   }
   return null;
 }
@@ -252,8 +280,7 @@ function bootedReadOnly(picture: Picture): boolean {
 }
 
 function vouchFor(picture: Picture, node: string, now: number, s: Settings): Vouch | null {
-  if (picture.state === null || picture.state.value.phase !== "steady" || picture.suspectSinceMs !== null)
-    return null;
+  if (picture.state === null || !isCalm(picture.state.value) || picture.suspectSinceMs !== null) return null;
   const { primary } = picture.state.value;
   const vote = replicaVotes(picture, primary, now, s).find((v) => v.node === node);
   const known = picture.statuses.get(node);

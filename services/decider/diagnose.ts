@@ -8,7 +8,7 @@ import type {
   ReplicaVote,
 } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
-import { type Plan, planFailover } from "@baton/protocol";
+import { isCalm, type Plan, planFailover } from "@baton/protocol";
 import { findPrimary } from "./adopt.ts";
 import { limitNow } from "./brakes.ts";
 import type { Picture } from "./picture.ts";
@@ -214,11 +214,7 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
   const known = picture.statuses.get(primary);
   // Right after a change of state the last status may be of the time before it.
   const present = known !== undefined && known.atMs > state.sinceMs ? known.status : null;
-  if (
-    present?.readOnly === true &&
-    (known?.atMs ?? 0) > state.sinceMs + SETTLE_MS &&
-    state.value.phase === "steady"
-  )
+  if (present?.readOnly === true && (known?.atMs ?? 0) > state.sinceMs + SETTLE_MS && isCalm(state.value))
     return {
       ...evidence,
       code: "primary-read-only",

@@ -60,7 +60,7 @@ export function placeReplica(
   if (!extra.isEmpty()) problems.push("errant-gtid");
   if (state.quarantined.includes(node)) {
     if (!problems.includes("errant-gtid") && astray === null) problems.push("errant-gtid");
-    if (!extra.isEmpty()) astray = null;
+    if (!extra.isEmpty() || state.unbuilt?.[node] !== undefined) astray = null;
   }
   return { problems, astray };
 }

@@ -172,7 +172,7 @@ async function stepDown(op: Operation, hand: Hand, candidate: string): Promise<v
   await hand.run(followPrimary(op, hand, candidate), openMs);
 }
 
-function sourceOf(op: Operation, primary: string) {
+export function sourceOf(op: Operation, primary: string) {
   const declared = op.declared.nodes[primary];
   const access = op.ports.access(op.cluster);
   return {

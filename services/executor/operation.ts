@@ -35,6 +35,8 @@ export interface Ports {
   access(cluster: string): MysqlAccess;
   publishStep(step: Step): Promise<void>;
   publishEvent(event: Event): Promise<void>;
+  /** As `publishEvent`, but rejects when the stream has not stored it. */
+  archiveEvent(event: Event): Promise<void>;
   publishAlert(alert: Alert): Promise<void>;
 }
 
@@ -143,6 +145,24 @@ export class Operation {
     return hand;
   }
 
+  /**
+   * A hand on a server that was restarted on this operation's own behalf (the end of a clone), or is put back as it was (the end of a
+   * switchover), in place of the one that was lost. Only here is a lost hand replaced. The state is asked after the lock is taken: an executor that slept in
+   * between learns so that the operation is no longer its own, before it has sent anything else.
+   */
+  async renewHand(node: string, connectMs: number): Promise<Hand> {
+    this.assertMine();
+    const before = this.#hands.get(node);
+    this.#hands.delete(node);
+    before?.then((h) => h.destroy()).catch(() => undefined);
+    const hand = await this.hand(node, connectMs).catch((error: unknown) => {
+      this.#hands.delete(node);
+      throw error;
+    });
+    await this.confirmMine();
+    return hand;
+  }
+
   /** Runs one step, publishes how it ended and how long it took. Publishing is not waited for. */
   async step<T>(name: StepName, run: () => Promise<StepResult<T>> | StepResult<T>): Promise<T> {
     this.assertMine();
@@ -196,6 +216,17 @@ export class Operation {
         kind: this.intent.kind,
       }),
     );
+  }
+
+  /** As `event`, and returns once it is stored: for what must not be lost before the next step destroys its source. */
+  async archive(event: Omit<Event, "cluster" | "epoch" | "operation" | "kind">): Promise<void> {
+    await this.ports.archiveEvent({
+      ...event,
+      epoch: this.epoch,
+      cluster: this.cluster,
+      operation: this.intent.operation,
+      kind: this.intent.kind,
+    });
   }
 
   /** Every operation that ends says so; those that have said more keep their own words. */

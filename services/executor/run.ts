@@ -7,6 +7,7 @@ import { adopt } from "./adopt.ts";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { failover } from "./failover.ts";
 import { Operation, type Ports } from "./operation.ts";
+import { rebuild } from "./rebuild.ts";
 import { Refusal, Superseded } from "./refusal.ts";
 import { rejoin } from "./rejoin.ts";
 import { reopen } from "./reopen.ts";
@@ -86,6 +87,7 @@ export async function runIntent(
       if (intent.kind === "failover") await failover(op);
       else if (intent.kind === "switchover") await switchover(op);
       else if (intent.kind === "reopen") await reopen(op);
+      else if (intent.kind === "rebuild") await rebuild(op);
       else await rejoin(op);
     }
   } catch (error) {
@@ -93,8 +95,7 @@ export async function runIntent(
       op.supersede(error.code, error.message);
       return { entry, operation: op };
     }
-    if (error instanceof Refusal && (intent.kind === "adopt" || op.hasEnded))
-      return { entry, operation: op };
+    if (error instanceof Refusal && (intent.kind === "adopt" || op.hasEnded)) return { entry, operation: op };
     // After the commit point there is no way but forward: the intent comes again, to this executor or another.
     op.supersede("internal", error instanceof Error ? error.message : String(error));
     throw error;

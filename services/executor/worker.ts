@@ -213,9 +213,17 @@ export class Worker {
         bus
           .append(MESSAGES.event, event, {
             traceparent,
-            msgId: `${event.operation}.${event.type}.${event.epoch}`,
+            // Of progress each report is news.
+            msgId: `${event.operation}.${event.type}.${event.type === "rebuild-progress" ? Date.now() : event.epoch}`,
           })
           .then(() => undefined, stored("event")),
+      archiveEvent: (event) =>
+        bus
+          .append(MESSAGES.event, event, {
+            traceparent,
+            msgId: `${event.operation}.${event.type}.${instance}`,
+          })
+          .then(() => undefined),
       publishAlert: (alert) =>
         bus
           .append(MESSAGES.alert, alert, { traceparent, msgId: alert.id })
