@@ -60,14 +60,7 @@ export class LabNode {
         extra: setup.extra,
       });
     const log = join(this.dir, "mysqld.log");
-    this.#process = new ServerProcess(
-      this.name,
-      setup.mysqld,
-      options,
-      log,
-      setup.reaper,
-      setup.supervised,
-    );
+    this.#process = new ServerProcess(this.name, setup.mysqld, options, log, setup.reaper, setup.supervised);
   }
 
   get #dataDir(): string {

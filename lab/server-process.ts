@@ -24,7 +24,14 @@ export class ServerProcess {
   #hung = false;
   #ended: Promise<void> = Promise.resolve();
 
-  constructor(name: string, command: string, args: () => string[], logFile: string, reaper: Reaper, supervised = false) {
+  constructor(
+    name: string,
+    command: string,
+    args: () => string[],
+    logFile: string,
+    reaper: Reaper,
+    supervised = false,
+  ) {
     this.name = name;
     this.#command = command;
     this.#arguments = args;
