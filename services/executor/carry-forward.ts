@@ -169,7 +169,11 @@ async function stepDown(op: Operation, hand: Hand, candidate: string): Promise<v
   // They can commit nothing any more, and their row locks would block the applier. One that has gone makes KILL fail.
   for (const row of writers ?? []) await hand.run(d.kill(Number(row.id)), openMs).catch(() => undefined);
   if (status.replica !== null) await standStill(hand, openMs);
-  await hand.run(followPrimary(op, hand, candidate), openMs);
+  const { target, account, tls } = sourceOf(op, candidate);
+  // It acknowledges at once. Switching the source role off takes the server up to a second (its ack thread sleeps so
+  // long), which the applier must wait for and no client.
+  await hand.run([d.semiSyncReplicaOn, d.follow(target, account, { tls }), d.startReceiver], openMs);
+  await hand.run([...d.becomeReplica, d.startApplier], openMs);
 }
 
 export function sourceOf(op: Operation, primary: string) {

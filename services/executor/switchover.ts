@@ -12,7 +12,7 @@ import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 
-/** The candidate is close enough when it applies in so long what the primary had a moment ago. */
+/** The candidate is close enough when it applies in so long what the primary had a moment ago; each turn asks for less. */
 const CLOSE_MS = 20;
 /** How long writes may be held off for the candidate's last few transactions. */
 const LAST_WAIT_MS = 1_000;
@@ -125,7 +125,7 @@ async function comeClose(op: Operation, old: Hand, candidate: Hand) {
     const { executed } = await old.status(openMs);
     const beganMs = now();
     await untilApplied(candidate, executed, Math.max(1, until - beganMs));
-    if (now() - beganMs <= CLOSE_MS)
+    if (now() - beganMs <= CLOSE_MS * turn)
       return { value: null, summary: `${candidate.node} follows ${old.node} closely`, detail: { turn } };
     op.assertMine();
   }
