@@ -147,6 +147,26 @@ ${examples('baton pause shop --reason "moving the rack"', 'baton pause --all --r
     .action(async (cluster, o) => (await brakes()).ack(cluster, o));
 
   baton
+    .command("switchover")
+    .description("Make another node the primary while the present one lives: clients see a pause.")
+    .argument("<cluster>", "its name")
+    .option("--to <node>", "who shall be primary; without it Baton chooses, and says why")
+    .option("--dry-run", "only the plan: checks, ranking and the expected pause; nothing is touched")
+    .option("--force", "go on although a check that is not about safety fails (open transactions, lag)")
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("one object at the end, nothing else on stdout"))
+    .addHelpText(
+      "after",
+      `
+Prints the plan, then each step as it ends, then what it took. Whatever fails before the commit gives the
+old primary its pen back; the exit code is then 1. A transaction that is open across the change gets an
+error at its commit and was not written; a statement under way is given time and its answer.
+${examples("baton switchover shop --dry-run", "baton switchover shop --to db2", "baton switchover shop --json | jq .closed_ms")}`,
+    )
+    .action(async (cluster, o) => (await import("./commands/switchover.ts")).switchover(cluster, o));
+
+  baton
     .command("check")
     .description("Preflight: every setting that a safe failover needs, on every node, with what mends it.")
     .addOption(config())
