@@ -1,10 +1,21 @@
 /** Which changes of diagnosis a person should hear of, in the words of the code book. */
-import { type Alert, DIAGNOSES, type Diagnosis, REFUSALS } from "@baton/contracts";
+import { type Alert, DIAGNOSES, type Diagnosis, type DiagnosisCode, REFUSALS } from "@baton/contracts";
 import type { Advice } from "./advise.ts";
+import { DEATHS } from "./diagnose.ts";
 import type { Picture } from "./picture.ts";
 
 /** All deciders alert on the same diagnosis; the same id within two minutes is one alert (the stream's window). */
 const SAME_WITHIN_MS = 120_000;
+
+/** Codes whose action Baton takes by itself. */
+const ACTED_ON: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
+  ...DEATHS,
+  "primary-read-only",
+  "replica-wrong-source",
+  "replica-writable",
+  "errant-gtid",
+  "replication-stopped",
+]);
 
 /**
  * Null for changes that are no news: a fault's end is news only if the fault was. `heldBack`: why Baton will not do what
@@ -23,7 +34,7 @@ export function alertFor(d: Diagnosis, heldBack: string | null, nowUnixMs: numbe
     title: d.code === "healthy" ? `${d.cluster}: healthy again` : `${d.cluster}: ${d.code} (${about})`,
     summary: d.summary,
     action:
-      heldBack === null || d.code === "healthy" ? entry.action : `${entry.action} But not now: ${heldBack}.`,
+      heldBack !== null && ACTED_ON.has(d.code) ? `${entry.action} But not now: ${heldBack}.` : entry.action,
     node: d.node,
     epoch: d.epoch,
     operation: null,
