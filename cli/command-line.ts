@@ -167,6 +167,25 @@ ${examples("baton switchover shop --dry-run", "baton switchover shop --to db2", 
     .action(async (cluster, o) => (await import("./commands/switchover.ts")).switchover(cluster, o));
 
   baton
+    .command("rebuild")
+    .description("Replace a node's data by a copy of the cluster's, and lead it home as a replica.")
+    .argument("<cluster>", "its cluster")
+    .argument("<node>", "a quarantined, broken or empty node; never the primary")
+    .option("--from <donor>", "copy from this node; without it a replica that can be spared, or the primary")
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("one object at the end, nothing else on stdout"))
+    .addHelpText(
+      "after",
+      `
+What the node alone holds is archived first (\`baton history\`). Shows the copy as it goes: bytes, rate, estimate.
+Ctrl-C ends only the showing. Node and donor need the clone plugin. mysqld stops at the end of the copy and
+must be started again by its supervisor (systemd, mysqld_safe, a restart policy) or by you.
+${examples("baton rebuild shop db1", "baton rebuild shop db1 --from db3")}`,
+    )
+    .action(async (cluster, node, o) => (await import("./commands/rebuild.ts")).rebuild(cluster, node, o));
+
+  baton
     .command("check")
     .description("Preflight: every setting that a safe failover needs, on every node, with what mends it.")
     .addOption(config())

@@ -7,14 +7,18 @@ import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 
-export interface CloneState {
-  /** `none`: no copy was begun since the node's data were given up. */
-  state: "none" | "running" | "completed" | "failed";
-  error: string;
+/** What is told at most once a second. */
+export interface Progress {
   source: string;
   copiedBytes: number;
   totalBytes: number;
   stage: string;
+}
+
+export interface CloneState extends Progress {
+  /** `none`: no copy was begun since the node's data were given up. */
+  state: "none" | "running" | "completed" | "failed";
+  error: string;
 }
 
 const LOOK_MS = 500;
@@ -122,7 +126,7 @@ export async function follow(
   }
 }
 
-function teller(op: Operation, node: string): (found: CloneState) => void {
+export function teller(op: Operation, node: string): (found: Progress) => void {
   const beganMs = op.ports.now();
   let toldMs = Number.NEGATIVE_INFINITY;
   return (found) => {
@@ -137,7 +141,10 @@ function teller(op: Operation, node: string): (found: CloneState) => void {
       node,
       outcome: null,
       code: null,
-      summary: `${node}: ${found.stage || "waiting"}, ${found.copiedBytes} of ${found.totalBytes} bytes`,
+      summary:
+        found.totalBytes === 0
+          ? `${node}: ${found.stage || "waiting"}`
+          : `${node}: ${found.stage || "waiting"}, ${found.copiedBytes} of ${found.totalBytes} bytes`,
       primary: null,
       previous: null,
       next: null,

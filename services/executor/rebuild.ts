@@ -7,7 +7,7 @@ import type { NodeStatus } from "@baton/contracts";
 import { GtidSet, missingPrivileges } from "@baton/mysql";
 import { beginReplacing, chooseDonor, end, healthyAckers, heldBy } from "@baton/protocol";
 import { sourceOf } from "./carry-forward.ts";
-import { type CloneState, clone, follow, readClone } from "./clone.ts";
+import { type CloneState, clone, follow, readClone, teller } from "./clone.ts";
 import { killClients, shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
@@ -267,10 +267,12 @@ async function comeHome(op: Operation, node: string, untilMs: number) {
 
 async function untilApplied(op: Operation, hand: Hand, set: string, untilMs: number): Promise<void> {
   if (set === "") return;
+  const tell = teller(op, hand.node);
   for (;;) {
     const rows = await hand.run(hand.dialect.waitApplied(set, APPLY_SLICE_MS), APPLY_SLICE_MS + 5_000);
     if (hand.dialect.applied(rows.at(-1) ?? [])) return;
     op.assertMine();
+    tell({ source: op.state.primary, copiedBytes: 0, totalBytes: 0, stage: "catch-up" });
     const r = (await hand.status(APPLY_SLICE_MS)).replica;
     if (r !== null && (r.applierErrno !== 0 || r.receiverErrno !== 0))
       throw new Refusal(
