@@ -128,6 +128,12 @@ export const DIAGNOSES = {
     meaning: "Fewer ackers are attached to the primary than a write needs; writes wait.",
     action: "Bring replicas back. In lossless durability writes stop by design.",
   },
+  "semi-sync-off": {
+    severity: "critical",
+    meaning: "The primary answers writes without waiting for a replica's acknowledgement.",
+    action:
+      "SET GLOBAL rpl_semi_sync_source_enabled=ON on the primary. Until then its death may lose what it has answered.",
+  },
   "prober-blind": {
     severity: "warning",
     meaning: "A prober finds every node dead while others reach them: it is the one that is cut off.",

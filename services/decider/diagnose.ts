@@ -39,6 +39,7 @@ export const DEATHS: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
 /** Which problem names the whole cluster when there are several. */
 const GRAVITY: readonly DiagnosisCode[] = [
   "replica-writable",
+  "semi-sync-off",
   "semi-sync-too-few-ackers",
   "errant-gtid",
   "replica-wrong-source",
@@ -223,6 +224,12 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
 
   const problems: { code: DiagnosisCode; node: string; text: string }[] = [];
   const semi = present?.semiSync;
+  if (semi?.source === false && present?.readOnly === false && state.value.phase === "steady")
+    problems.push({
+      code: "semi-sync-off",
+      node: primary,
+      text: `${primary} answers writes that no replica has acknowledged`,
+    });
   if (semi?.source === true && semi.clients < semi.acks)
     problems.push({
       code: "semi-sync-too-few-ackers",
