@@ -2,6 +2,8 @@
  * Fault: a former primary comes back with a transaction that no history has. Expectation: what it alone holds is archived,
  * its data become the primary's, it follows and acknowledges; whoever dies in between, somebody finishes.
  */
+import { execFile } from "node:child_process";
+import { join } from "node:path";
 import type { BatonError, Event } from "@baton/contracts";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Stage, startStage } from "./stage.ts";
@@ -157,6 +159,52 @@ it("a failover interrupts it, and it is carried on afterwards", async () => {
   const rebuilt = await s.event("node-rebuilt", (e) => e.node === node, 90_000);
   expect(rebuilt.operation).not.toBe(operation);
   await s.lab.node(primary as string).start();
+  const report = await writer.stop();
+  expect(report.lost).toEqual([]);
+  expect(report.split).toEqual([]);
+});
+
+function baton(s: Stage, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const main = join(import.meta.dirname, "../cli/main.ts");
+  const nats = ["--nats", s.lab.nats.urls[0] as string];
+  const env = { ...process.env, NO_COLOR: "1" };
+  return new Promise((done) => {
+    execFile(process.execPath, [main, ...args, ...nats], { env, timeout: 90_000 }, (error, stdout, stderr) =>
+      done({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
+    );
+  });
+}
+
+it("a healthy replica, at the terminal, without a supervisor: refused while it cannot be, then done", async () => {
+  stage = await startStage({ lab: { nodes: 4, supervised: false } });
+  const s = stage;
+  const writer = s.lab.writer();
+  await s.until("writes flow", () => (writer.acknowledged() > 100 ? true : null));
+  const n4 = s.lab.node("n4");
+  const readOnly = (on: 0 | 1) => `SET GLOBAL super_read_only=${on}`;
+
+  await n4.query(`${readOnly(0)}; UNINSTALL PLUGIN clone; ${readOnly(1)}`);
+  const refused = await baton(s, "rebuild", "shop", "n4");
+  expect(refused.stdout).toMatch(/✖ cannot-clone .*INSTALL PLUGIN clone SONAME.*data were not touched/);
+  expect(refused).toMatchObject({ code: 1, stderr: "" });
+  const state = async () => (await s.bus.bucket("baton_state").get("shop"))?.value;
+  expect(await state()).toMatchObject({ phase: "steady", quarantined: [], last: { outcome: "blocked" } });
+  await n4.query(`${readOnly(0)}; INSTALL PLUGIN clone SONAME 'mysql_clone.so'; ${readOnly(1)}`);
+  await s.whole();
+
+  const begun = n4.pid;
+  const showing = baton(s, "rebuild", "shop", "n4", "--from", "n3");
+  await s.until("mysqld has stopped at the end of the copy", () => (n4.running ? null : true));
+  expect(await state()).toMatchObject({ quarantined: ["n4"] });
+  await n4.start();
+  expect(n4.pid).not.toBe(begun);
+  const { code, stdout, stderr } = await showing;
+  expect(stdout.split("\n")[0]).toMatch(/^n3 → n4 {2}rebuild-shop-n4-\d+$/);
+  expect(stdout).toContain("✔ n4 is rebuilt, follows and acknowledges");
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(s.events.filter((e) => e.type === "errant-salvaged")).toEqual([]);
+  await s.whole();
+  expect(await state()).toMatchObject({ quarantined: [], last: { kind: "rebuild", outcome: "completed" } });
   const report = await writer.stop();
   expect(report.lost).toEqual([]);
   expect(report.split).toEqual([]);
