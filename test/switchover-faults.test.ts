@@ -70,6 +70,8 @@ it("the candidate's applier is blocked: given up before anything is frozen", asy
   await goOnAndProve(writer);
   await backup;
   expect((await stage.whole()).primary).toBe("n1");
+  // n3 had been pointed at the candidate: the operation itself has pointed it back.
+  expect(stage.intents.filter((i) => i.kind === "rejoin")).toEqual([]);
 });
 
 it("the candidate dies while the primary is frozen: the primary writes again", async () => {
@@ -104,6 +106,7 @@ it("the executor dies while the primary is frozen: its successor gives the pen b
   await goOnAndProve(writer);
   expect(stage.exits.filter((name) => name.startsWith("executor"))).toHaveLength(1);
   await stage.whole();
+  expect(stage.intents.filter((i) => i.kind === "rejoin")).toEqual([]);
 });
 
 it.each(["commit", "open"])("the executor dies after %s: its successor carries it forward", async (step) => {

@@ -8,7 +8,7 @@ import { type Stage, startStage } from "./stage.ts";
 /** Orders it and waits until its operation has ended. */
 async function switchOver(stage: Stage, to: string | null) {
   const order = await stage.bus.command("switchover", { cluster: "shop", to, dryRun: false, force: false });
-  const ended = await stage.event("operation-ended", (e) => e.operation === order.operation);
+  const ended = await stage.event("operation-ended", (e) => e.operation === order.operation, 60_000);
   return { order, ended };
 }
 

@@ -25,8 +25,11 @@ export async function applyReceived(
     throw new Refusal("catch-up-timeout", `${hand.node} did not apply ${received} within ${deadlineMs} ms`);
 }
 
-/** Opens and points the others at once, announces, proves. The candidate is the state's primary. */
-export async function carryForward(op: Operation): Promise<void> {
+/**
+ * Opens and points the others at once, announces, proves. The candidate is the state's primary; `moved` are those that a
+ * switchover has pointed at it already.
+ */
+export async function carryForward(op: Operation, moved: ReadonlySet<string> = new Set()): Promise<void> {
   const candidate = op.state.primary;
   const planned = op.intent.kind === "switchover";
   const { acks, deadlines } = op.declared.policy;
@@ -43,7 +46,7 @@ export async function carryForward(op: Operation): Promise<void> {
     await hand.run([...(planned ? [d.stopReceiver] : []), ...d.openPrimary({ acks })], deadlines.openMs);
     return { value: hand, summary: `${candidate} accepts writes` };
   });
-  const repointing = op.step("repoint", () => repoint(op, candidate, others));
+  const repointing = op.step("repoint", () => repoint(op, candidate, others, moved));
   repointing.catch(() => undefined);
 
   const hand = await opening.catch(async (error: unknown) => {
@@ -116,7 +119,12 @@ async function applyAll(op: Operation, hand: Hand): Promise<void> {
  * Points every other acker at the candidate, all at once; one that fails is left to a later rejoin. Only the stopped
  * receiver is redirected: the applier runs on and its relay logs stay, so nobody waits for it (docs/decisions/0004).
  */
-async function repoint(op: Operation, candidate: string, others: readonly string[]) {
+async function repoint(
+  op: Operation,
+  candidate: string,
+  others: readonly string[],
+  moved: ReadonlySet<string>,
+) {
   const { deadlines } = op.declared.policy;
   const failed: Record<string, string> = {};
   const done: string[] = [];
@@ -126,7 +134,7 @@ async function repoint(op: Operation, candidate: string, others: readonly string
         const hand = await op.hand(node, deadlines.openMs);
         op.assertMine();
         if (node === op.intent.node) await stepDown(op, hand, candidate);
-        else await redirect(op, hand, candidate);
+        else if (!moved.has(node)) await redirect(op, hand, candidate);
         done.push(node);
       } catch (error) {
         failed[node] = error instanceof Error ? error.message : String(error);
@@ -144,7 +152,8 @@ async function repoint(op: Operation, candidate: string, others: readonly string
   };
 }
 
-async function redirect(op: Operation, hand: Hand, candidate: string): Promise<void> {
+/** Points a running replica at another source, by its receiver alone. */
+export async function redirect(op: Operation, hand: Hand, candidate: string): Promise<void> {
   const d = hand.dialect;
   const { target, account, tls } = sourceOf(op, candidate);
   await hand.run(

@@ -1,5 +1,6 @@
 /** A switchover that came to nothing: the primary writes again, with semi-sync on first, and the candidate follows it as before. */
 import { end } from "@baton/protocol";
+import { redirect } from "./carry-forward.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import type { Refusal } from "./refusal.ts";
@@ -11,7 +12,11 @@ export async function givePenBack(op: Operation, why: Refusal, touched: Touched)
   const before = op.state.operation?.before;
   await op.confirmMine();
   const failure = await op.step("roll-back", async () => {
-    const penBack = touched.frozen && before?.writable.includes(old) === true ? await open(op, old) : null;
+    const astray = op.takenOver ? (before?.receiverOn ?? []) : [...touched.moved];
+    const [penBack] = await Promise.all([
+      touched.frozen && before?.writable.includes(old) === true ? open(op, old) : null,
+      ...astray.map((node) => moveBack(op, node)),
+    ]);
     if (touched.stopped && candidate !== null && before?.receiverOn.includes(candidate))
       await op
         .hand(candidate, op.declared.policy.deadlines.openMs)
@@ -53,6 +58,21 @@ export async function givePenBack(op: Operation, why: Refusal, touched: Touched)
         : `${old} could not be opened again: ${failure}. Baton tries again as soon as it answers.`,
     node: old,
   });
+}
+
+/** A replica that was pointed at the candidate follows the primary again; one that fails is led home by the decider. */
+async function moveBack(op: Operation, node: string): Promise<void> {
+  const { openMs } = op.declared.policy.deadlines;
+  const to = op.declared.nodes[op.intent.candidate ?? ""];
+  try {
+    const hand = await op.hand(node, openMs);
+    const r = (await hand.status(openMs)).replica;
+    if (r === null || r.sourceHost !== to?.host || r.sourcePort !== to.port) return;
+    op.assertMine();
+    await redirect(op, hand, op.intent.node);
+  } catch {
+    op.assertMine();
+  }
 }
 
 /** Null, or why it could not be opened. The operation is known to be ours: a hand that was lost may be taken again. */

@@ -1,11 +1,11 @@
 /**
- * Planned switchover: the pen is passed on while its holder lives and helps (SAFETY.md, Switchover). Nothing is changed before
- * `freeze`; whatever fails between that and `commit` gives the primary its pen back; after it there is only forward.
+ * Planned switchover: the pen is passed on while its holder lives and helps (SAFETY.md, Switchover). No write is held
+ * off before `freeze`; whatever fails before `commit` leaves the primary its pen or gives it back; after it there is only forward.
  */
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { commit, forbidding, planSwitchover } from "@baton/protocol";
-import { carryForward } from "./carry-forward.ts";
+import { ackersOf, commit, forbidding, planSwitchover } from "@baton/protocol";
+import { carryForward, redirect } from "./carry-forward.ts";
 import { freeze } from "./freeze.ts";
 import { givePenBack } from "./give-pen-back.ts";
 import type { Hand } from "./hand.ts";
@@ -19,8 +19,9 @@ const LAST_WAIT_MS = 1_000;
 
 /** From the claimed state to the end. @throws Superseded at any time, Refusal after the commit point. */
 export async function switchover(op: Operation): Promise<void> {
+  const moved = new Set<string>();
   if (op.state.phase === "fencing") {
-    const touched = { frozen: op.takenOver, stopped: op.takenOver };
+    const touched: Touched = { frozen: op.takenOver, stopped: op.takenOver, moved };
     try {
       if (op.takenOver) throw new Refusal("executor-lost", "the executor died before the point of no return");
       await towardsCommit(op, touched);
@@ -30,7 +31,7 @@ export async function switchover(op: Operation): Promise<void> {
       return;
     }
   }
-  await carryForward(op);
+  await carryForward(op, moved);
 }
 
 /** What this operation has changed so far. */
@@ -38,14 +39,17 @@ export interface Touched {
   frozen: boolean;
   /** The candidate's receiver. */
   stopped: boolean;
+  /** Replicas that were pointed at the candidate. */
+  readonly moved: Set<string>;
 }
 
 async function towardsCommit(op: Operation, touched: Touched): Promise<void> {
   const { openMs } = op.declared.policy.deadlines;
-  const { old, candidate } = await op.step("preflight", () => preflight(op));
+  const { old, candidate, spare } = await op.step("preflight", () => preflight(op));
+  const helper = await op.ports.openHelper(op.cluster, old.node, openMs);
+  await op.step("repoint", () => moveSpare(op, candidate.node, spare, touched.moved));
   await op.step("catch-up", () => comeClose(op, old, candidate));
 
-  const helper = await op.ports.openHelper(op.cluster, old.node, openMs);
   const frozen = await op
     .step("freeze", async () => {
       touched.frozen = true;
@@ -109,10 +113,36 @@ async function preflight(op: Operation) {
   const candidate = hands.get(plan.candidate ?? "");
   if (candidate === undefined || old === undefined)
     throw new Refusal("no-candidate", plan.notChosen.map((n) => `${n.node}: ${n.reason}`).join("; "), detail);
+  // Of the ackers k stay with the old primary, the candidate among them, until it is frozen.
+  const spare = ackersOf(op.declared, primary, op.state.quarantined)
+    .filter((n) => n !== candidate.node)
+    .flatMap((n) => {
+      const r = statuses.get(n)?.replica;
+      const runs = r?.sourceUuid === op.state.primaryUuid && r.receiver === "on" && r.applier === "on";
+      return runs ? [hands.get(n) as Hand] : [];
+    })
+    .slice(op.declared.policy.acks - 1);
   return {
-    value: { old, candidate },
+    value: { old, candidate, spare },
     summary: `${candidate.node} can take over from ${primary}: ${plan.checks.length} checks passed`,
     detail,
+  };
+}
+
+/**
+ * Those that the old primary can spare follow the candidate from now on: then they acknowledge its first write without having
+ * to connect first, which is most of what clients would wait for. One that cannot be moved ends the switchover: nothing is frozen yet.
+ */
+async function moveSpare(op: Operation, candidate: string, spare: readonly Hand[], moved: Set<string>) {
+  await Promise.all(
+    spare.map(async (hand) => {
+      moved.add(hand.node);
+      await redirect(op, hand, candidate);
+    }),
+  );
+  return {
+    value: null,
+    summary: `${[...moved].join(", ") || "nobody"} can be spared and follows ${candidate}`,
   };
 }
 
