@@ -6,13 +6,13 @@
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet, missingPrivileges } from "@baton/mysql";
 import { beginReplacing, chooseDonor, end, healthyAckers, heldBy } from "@baton/protocol";
-import { sourceOf } from "./carry-forward.ts";
 import { type CloneState, clone, follow, readClone, teller } from "./clone.ts";
 import { killClients, shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
+import { beginAcknowledging, followUnacknowledged } from "./leave-quarantine.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
-import { executedOfPrimary, untilReceiving } from "./rejoin.ts";
+import { executedOfPrimary } from "./rejoin.ts";
 import { salvage } from "./salvage.ts";
 import { standStill } from "./stand-still.ts";
 
@@ -235,7 +235,6 @@ async function comeHome(op: Operation, node: string, untilMs: number) {
     if (error instanceof Error && error.name === "Superseded") throw error;
     throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
   });
-  const d = hand.dialect;
   if (op.state.quarantined.includes(node)) {
     const status = await shut(
       hand,
@@ -248,19 +247,10 @@ async function comeHome(op: Operation, node: string, untilMs: number) {
         errant: errant.toString(),
       });
     await standStill(hand, deadlines.openMs);
-    const { target, account, tls } = sourceOf(op, primary);
-    // The donor's channel was copied with its data, but not its relay logs.
-    await hand.run(
-      [...d.isolate, d.resetReplication, d.follow(target, account, { tls }), d.startReplication],
-      deadlines.openMs,
-    );
-    await untilReceiving(op, hand, deadlines.openMs);
+    await followUnacknowledged(op, hand, primary);
     await untilApplied(op, hand, (await executedOfPrimary(op, primary)).toString(), untilMs);
-    await op.change({ ...op.state, quarantined: op.state.quarantined.filter((n) => n !== node) });
-    await hand.run(d.stopReceiver, deadlines.openMs);
   }
-  await hand.run([d.stopReceiver, ...d.becomeReplica, d.startReplication], deadlines.openMs);
-  await untilReceiving(op, hand, deadlines.openMs);
+  await beginAcknowledging(op, hand);
   await op.change(end(op.state, "completed", null, op.ports.nowUnixMs()));
   return { value: null, summary: `${node} has caught up with ${primary}, follows it and acknowledges` };
 }

@@ -9,6 +9,7 @@ import { end, heldBy } from "@baton/protocol";
 import { followPrimary } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
+import { beginAcknowledging, followUnacknowledged } from "./leave-quarantine.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 import { standStill } from "./stand-still.ts";
@@ -76,17 +77,14 @@ async function leadHome(op: Operation, hand: Hand, node: string, primary: string
   const { deadlines } = op.declared.policy;
   await op.step("rejoin", async () => {
     await standStill(hand, deadlines.openMs);
-    await hand.run(followPrimary(op, hand, primary), deadlines.openMs);
-    await untilReceiving(op, hand, deadlines.openMs);
-    await op.change(
-      end(
-        op.state,
-        "completed",
-        null,
-        op.ports.nowUnixMs(),
-        op.state.quarantined.filter((n) => n !== node),
-      ),
-    );
+    if (op.state.quarantined.includes(node)) {
+      await followUnacknowledged(op, hand, primary);
+      await beginAcknowledging(op, hand);
+    } else {
+      await hand.run(followPrimary(op, hand, primary), deadlines.openMs);
+      await untilReceiving(op, hand, deadlines.openMs);
+    }
+    await op.change(end(op.state, "completed", null, op.ports.nowUnixMs()));
     return { value: null, summary: `${node} follows ${primary}` };
   });
   op.event({
