@@ -14,7 +14,7 @@ const looked = new Map<string, number>();
 
 beforeAll(async () => {
   stage = await startStage({ services: { prober: 2 }, regions: { prober: ["eu", "us"] } });
-  writer = stage.lab.writer();
+  writer = stage.lab.writer({ connections: 2, paceMs: 20 });
   stage.bus.subscribe(MESSAGES.sample, {}, (sample) => {
     if (sample.node === "n1") looked.set(sample.prober, (looked.get(sample.prober) ?? 0) + 1);
   });
@@ -28,6 +28,14 @@ async function stopWriter(): Promise<void> {
   writer = null;
   expect(report?.lost ?? []).toEqual([]);
   expect(report?.split ?? []).toEqual([]);
+}
+
+/**
+ * A commit whose replica had received it when the connection broke is not acknowledged on reconnecting (it has nothing to receive again),
+ * only together with the next commit. Clients that all wait make no next one; this is it.
+ */
+async function nudge(primary: string): Promise<void> {
+  await stage.lab.node(primary).query("REPLACE INTO app.writes VALUES ('nudge', 'corpus', 0)");
 }
 
 /** Resolves when the primary has been looked at so often since now. */
@@ -64,6 +72,7 @@ describe("Baton does not fail over when", () => {
       ).toEqual([]);
     } finally {
       await undo();
+      await nudge(before.primary as string);
     }
     const view = await stage.whole(60_000);
     expect(view).toMatchObject({ epoch: before.epoch, primary: before.primary });
@@ -75,6 +84,6 @@ describe("Baton does not fail over when", () => {
   it("and no write that was acknowledged in all of this is lost", async () => {
     await stopWriter();
     const [row] = await stage.lab.node("n1").query<{ n: number }>("SELECT COUNT(*) n FROM app.writes");
-    expect(row?.n).toBeGreaterThan(1_000);
+    expect(row?.n).toBeGreaterThan(500);
   });
 });

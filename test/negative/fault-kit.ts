@@ -33,13 +33,19 @@ export async function setting(stage: Stage, node: string, change: string, back: 
   return async () => void (await stage.lab.node(node).query(back));
 }
 
-/** Both undone, the last first. */
-export async function both(...faults: (() => Promise<Undo>)[]): Promise<Undo> {
+/** One after the other; undone the last first, also when one cannot be made. */
+export async function all(...faults: (() => Promise<Undo>)[]): Promise<Undo> {
   const undos: Undo[] = [];
-  for (const fault of faults) undos.unshift(await fault());
-  return async () => {
-    for (const undo of undos) await undo();
+  const undo = async () => {
+    for (const each of undos) await each();
   };
+  try {
+    for (const fault of faults) undos.unshift(await fault());
+  } catch (error) {
+    await undo();
+    throw error;
+  }
+  return undo;
 }
 
 /** KILL of every session of the account on the node. */
@@ -52,8 +58,11 @@ export async function killSessions(stage: Stage, node: string, user: string): Pr
   for (const { id } of rows) await lab.query(`KILL ${id}`).catch(() => undefined);
 }
 
-/** Tells the app's writes to nobody: on this node only, not replicated. */
-export const unlogged = (sql: string) => `SET sql_log_bin=0; ${sql}; SET sql_log_bin=1`;
+/** On this node only, not replicated; a replica's super_read_only is lifted for that moment. */
+export function unlogged(sql: string, o: { replica?: boolean } = {}): string {
+  const alone = `SET sql_log_bin=0; ${sql}; SET sql_log_bin=1`;
+  return o.replica ? `SET GLOBAL super_read_only=OFF; ${alone}; SET GLOBAL super_read_only=ON` : alone;
+}
 
 export const pauseFor = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 

@@ -5,7 +5,7 @@
 import type { DiagnosisCode } from "@baton/contracts";
 import type { Stage } from "../stage.ts";
 import {
-  both,
+  all,
   hold,
   holding,
   killSessions,
@@ -47,20 +47,20 @@ async function refuseNewSessions(stage: Stage, p: string, change: string, back: 
   };
 }
 
-async function newPassword(stage: Stage, p: string, change: string): Promise<Undo> {
+async function alterAccount(stage: Stage, node: string, change: string, replica = false): Promise<Undo> {
   const { user, password } = stage.lab.accounts.baton;
   const undo = await setting(
     stage,
-    p,
-    unlogged(`ALTER USER ${user} ${change}`),
-    unlogged(`ALTER USER ${user} IDENTIFIED BY '${password}' ACCOUNT UNLOCK`),
+    node,
+    unlogged(`ALTER USER ${user} ${change}`, { replica }),
+    unlogged(`ALTER USER ${user} IDENTIFIED BY '${password}' ACCOUNT UNLOCK`, { replica }),
   );
-  await killSessions(stage, p, user);
+  await killSessions(stage, node, user);
   return undo;
 }
 
 const inAll = (stage: Stage, nodes: readonly string[], change: string, back: string) =>
-  both(...nodes.map((n) => () => setting(stage, n, change, back)));
+  all(...nodes.map((n) => () => setting(stage, n, change, back)));
 
 function hung(stage: Stage, nodes: readonly string[]): Undo {
   for (const n of nodes) stage.lab.node(n).hang();
@@ -78,17 +78,18 @@ const onPrimary: Situation[] = [
   {
     name: "the password of Baton's account was changed",
     sees: "credentials-failing",
-    make: (s, p) => newPassword(s, p, "IDENTIFIED BY 'another'"),
+    make: (s, p) => alterAccount(s, p, "IDENTIFIED BY 'another'"),
   },
   {
     name: "the password of Baton's account has expired",
     sees: "credentials-failing",
-    make: (s, p) => newPassword(s, p, "PASSWORD EXPIRE"),
+    make: (s, p) => alterAccount(s, p, "PASSWORD EXPIRE"),
   },
   {
     name: "Baton's account is locked on all nodes",
     sees: "credentials-failing",
-    make: (s, p) => both(...[p, ...replicas(s, p)].map((n) => () => newPassword(s, n, "ACCOUNT LOCK"))),
+    make: (s, p) =>
+      all(...[p, ...replicas(s, p)].map((n) => () => alterAccount(s, n, "ACCOUNT LOCK", n !== p))),
   },
   {
     name: "somebody kills all of Baton's sessions, five times",
@@ -167,10 +168,10 @@ const onPrimary: Situation[] = [
     },
   },
   {
-    name: "40 writers as fast as they can",
+    name: "20 writers as fast as they can",
     sees: null,
     make: async (s) => {
-      const writer = s.lab.writer({ connections: 40, paceMs: 0, answerTimeoutMs: 5_000 });
+      const writer = s.lab.writer({ connections: 20, paceMs: 0, answerTimeoutMs: 5_000 });
       return async () => void (await writer.stop());
     },
   },
