@@ -15,6 +15,9 @@ import { emptyPicture, type Input, type Picture } from "./picture.ts";
 
 /** Freshness ends without a message to say so; this is how often that is noticed. */
 const TICK_MS = 250;
+/** A plan for a person rests on what was read after the last change of state. */
+const LOOKED_WITHIN_MS = 1_000;
+const LOOK_EVERY_MS = 10;
 /** A person's order waits for the lock of an operation that has just ended. */
 const RELEASE_TRIES = 20;
 const RELEASE_EVERY_MS = 100;
@@ -97,7 +100,7 @@ export class Watcher {
       }),
       await bus.serve("switchover", async (request) => {
         requireKnown(request.cluster, this.#declared(), "switchover");
-        const picture = this.#pictures.get(request.cluster) as Picture;
+        const picture = await this.#lookedSince(request.cluster);
         const { reply, order } = planOrder(picture, request, performance.now(), this.#settings);
         return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
       }),
@@ -232,6 +235,22 @@ export class Watcher {
       Date.now(),
       this.#ports(traceparent),
     );
+  }
+
+  /** The picture once every node has been looked at since its state last changed, or as it is after a second. */
+  async #lookedSince(cluster: string): Promise<Picture> {
+    const missing = () => {
+      const { declared, state, statuses } = this.#pictures.get(cluster) as Picture;
+      return Object.keys(declared?.nodes ?? {}).filter(
+        (node) => (statuses.get(node)?.atMs ?? Number.NEGATIVE_INFINITY) <= (state?.sinceMs ?? 0),
+      );
+    };
+    const until = performance.now() + LOOKED_WITHIN_MS;
+    if (missing().length > 0)
+      this.#carryOut(cluster, { type: "look-now", reason: "a person asks" }, startTrace());
+    while (missing().length > 0 && performance.now() < until)
+      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+    return this.#pictures.get(cluster) as Picture;
   }
 
   /** What a person asks for, by its name. @throws BatonError E_LOCKED when another operation has the cluster */
