@@ -19,6 +19,7 @@ Environment:
   BATON__A__B        any setting of the configuration: BATON__PROBER__CALMMS=500 is prober.calmMs: 500
   BATON_NATS_SERVER  nats-server to run (default: from PATH, then .toolchain/mysql/bin)
   BATON_MYSQLD       mysqld for lab, demo, bench and test (default: the same way)
+  BATON_MYSQLBINLOG  mysqlbinlog for the executor, to archive what a rebuild erases (default: beside BATON_MYSQLD, PATH)
   BATON_DEBUG        not empty: errors print their stack
   NO_COLOR           not empty: no colours
   FORCE_COLOR        not empty: colours even when the output is not a terminal`;

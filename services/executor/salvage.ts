@@ -110,14 +110,22 @@ function decode(
     { env: { PATH: process.env.PATH, MYSQL_PWD: account.password }, stdio: ["ignore", "pipe", "pipe"] },
   );
   return new Promise((done, fail) => {
+    const reader = createInterface({ input: child.stdout });
     const lines: string[] = [];
     let bytes = 0;
     let full = false;
     let late = false;
     let complaint = "";
+    // A wrapper's own children may outlive it and hold the pipe: nobody waits for them.
+    const stop = () => {
+      child.kill("SIGKILL");
+      reader.close();
+      child.stdout.destroy();
+      child.stderr.destroy();
+    };
     const timer = setTimeout(() => {
       late = true;
-      child.kill("SIGKILL");
+      stop();
     }, DEADLINE_MS);
     const keep = (line: string) => {
       // Of a transaction that is left out, only its positions are printed.
@@ -127,9 +135,8 @@ function decode(
       bytes += Buffer.byteLength(line) + 1;
       if (bytes <= MOST_BYTES) return;
       full = true;
-      child.kill("SIGKILL");
+      stop();
     };
-    const reader = createInterface({ input: child.stdout });
     reader.on("line", (line) => {
       if (!full) keep(line);
     });
