@@ -127,3 +127,42 @@ it.each(["commit", "open"])("the executor dies after %s: its successor carries i
   await goOnAndProve(writer);
   expect(s.intents.filter((i) => i.kind === "failover")).toEqual([]);
 });
+
+it("a backup's lock forbids it; a statement that does not end and a transaction left open are cut off", async () => {
+  stage = await startStage();
+  const s = stage;
+  const n1 = s.lab.node("n1");
+  /** Runs until it is told to sleep; resolves at its end with what became of it. */
+  const begin = async (sql: string, sleepers: number): Promise<{ end: Promise<string> }> => {
+    const end = n1.query(sql).then(
+      () => "ended",
+      () => "cut off",
+    );
+    await s.until("it sleeps", async () => {
+      const rows = await n1.query("SELECT 1 FROM performance_schema.processlist WHERE STATE = 'User sleep'");
+      return rows.length === sleepers ? true : null;
+    });
+    return { end };
+  };
+  const backup = await begin("FLUSH TABLES WITH READ LOCK; SELECT SLEEP(4)", 1);
+  const refused = await ended(s, await order(s, "n2"));
+  expect(refused).toMatchObject({ outcome: "rolled-back", code: "not-ready" });
+  expect(refused.summary).toContain("global read lock");
+  expect(await backup.end).toBe("ended");
+  await s.whole();
+
+  const statement = await begin("INSERT INTO app.writes SELECT CONCAT('slow', SLEEP(60)), 'x', 0", 1);
+  const transaction = await begin(
+    "START TRANSACTION; INSERT INTO app.writes VALUES ('open', 'x', 0); SELECT SLEEP(60); COMMIT",
+    2,
+  );
+  const operation = await order(s, "n2");
+  expect(await ended(s, operation)).toMatchObject({ outcome: "completed" });
+  expect(await statement.end).toBe("cut off");
+  expect(await transaction.end).toBe("cut off");
+  const freeze = s.steps.find((each) => each.operation === operation && each.step === "freeze");
+  expect(freeze?.summary).toContain("cut off: 1");
+  await s.whole();
+  for (const node of s.lab.nodes)
+    expect(await node.query("SELECT id FROM app.writes WHERE server = 'x'")).toEqual([]);
+});

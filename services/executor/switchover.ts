@@ -54,7 +54,7 @@ async function towardsCommit(op: Operation, touched: Touched): Promise<void> {
     .step("freeze", async () => {
       touched.frozen = true;
       const value = await freeze(old, helper);
-      const cut = value.killed === 0 ? "" : `; ${value.killed} sessions were cut off`;
+      const cut = value.killed === 0 ? "" : `; cut off: ${value.killed}`;
       return { value, summary: `${old.node} takes no more writes, nobody waits for an ack${cut}` };
     })
     .finally(() => helper.destroy());
