@@ -19,6 +19,7 @@ Environment:
   BATON__A__B        any setting of the configuration: BATON__PROBER__CALMMS=500 is prober.calmMs: 500
   BATON_NATS_SERVER  nats-server to run (default: from PATH, then .toolchain/mysql/bin)
   BATON_MYSQLD       mysqld for lab, demo, bench and test (default: the same way)
+  BATON_MYSQLBINLOG  mysqlbinlog for the executor, to archive what a rebuild erases (default: beside BATON_MYSQLD, PATH)
   BATON_DEBUG        not empty: errors print their stack
   NO_COLOR           not empty: no colours
   FORCE_COLOR        not empty: colours even when the output is not a terminal`;
@@ -105,6 +106,85 @@ ${examples("baton status", "baton status shop --watch", "baton status --json | j
       examples("baton history", "baton history last", "baton history --cluster shop --limit 100 --json"),
     )
     .action(async (operation, o) => (await import("./commands/history.ts")).history(operation, o));
+
+  const brakes = () => import("./commands/brakes.ts");
+  baton
+    .command("pause")
+    .description("Keep Baton from doing anything by itself, to one cluster or to all, until it is resumed.")
+    .argument("[cluster]", "only this one")
+    .option("--all", "every cluster, also those declared later")
+    .option("--reason <text>", "why: `baton status` shows it with your name", "no reason was given")
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print the answer as JSON"))
+    .addHelpText(
+      "after",
+      `
+Diagnoses, status and alerts go on; no failover, rejoin or reopening is begun. What runs already is never
+interrupted, and what a person orders is still done.
+${examples('baton pause shop --reason "moving the rack"', 'baton pause --all --reason "network maintenance"')}`,
+    )
+    .action(async (cluster, o) => (await brakes()).pause(cluster, o));
+
+  baton
+    .command("resume")
+    .description("Release the brake that `baton pause` put on.")
+    .argument("[cluster]", "only this one's")
+    .option("--all", "the brake on every cluster; one that was paused by its name stays so")
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print the answer as JSON"))
+    .addHelpText("after", examples("baton resume shop", "baton resume --all"))
+    .action(async (cluster, o) => (await brakes()).resume(cluster, o));
+
+  baton
+    .command("ack")
+    .description("Acknowledge a cluster's failovers: none so far counts for the cooldown or the flap limit.")
+    .argument("<cluster>", "its name")
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print the answer as JSON"))
+    .addHelpText("after", examples("baton ack shop"))
+    .action(async (cluster, o) => (await brakes()).ack(cluster, o));
+
+  baton
+    .command("switchover")
+    .description("Make another node the primary while the present one lives: clients see a pause.")
+    .argument("<cluster>", "its name")
+    .option("--to <node>", "who shall be primary; without it Baton chooses, and says why")
+    .option("--dry-run", "only the plan: checks, ranking and the expected pause; nothing is touched")
+    .option("--force", "go on although a check that is not about safety fails (open transactions, lag)")
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("one object at the end, nothing else on stdout"))
+    .addHelpText(
+      "after",
+      `
+Prints the plan, then each step as it ends, then what it took. Whatever fails before the commit gives the
+old primary its pen back; the exit code is then 1. A transaction that is open across the change gets an
+error at its commit and was not written; a statement under way is given time and its answer.
+${examples("baton switchover shop --dry-run", "baton switchover shop --to db2", "baton switchover shop --json | jq .closed_ms")}`,
+    )
+    .action(async (cluster, o) => (await import("./commands/switchover.ts")).switchover(cluster, o));
+
+  baton
+    .command("rebuild")
+    .description("Replace a node's data by a copy of the cluster's, and lead it home as a replica.")
+    .argument("<cluster>", "its cluster")
+    .argument("<node>", "a quarantined, broken or empty node; never the primary")
+    .option("--from <donor>", "copy from this node; without it a replica that can be spared, or the primary")
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("one object at the end, nothing else on stdout"))
+    .addHelpText(
+      "after",
+      `
+What the node alone holds is archived first (\`baton history\`). Shows the copy as it goes: bytes, rate, estimate.
+Ctrl-C ends only the showing. Node and donor need the clone plugin. mysqld stops at the end of the copy and
+must be started again by its supervisor (systemd, mysqld_safe, a restart policy) or by you.
+${examples("baton rebuild shop db1", "baton rebuild shop db1 --from db3")}`,
+    )
+    .action(async (cluster, node, o) => (await import("./commands/rebuild.ts")).rebuild(cluster, node, o));
 
   baton
     .command("check")

@@ -57,6 +57,18 @@ describe("usage", () => {
     [["status", "--jsn"], "E_USAGE at baton status: Unknown option '--jsn'. Did you mean --json?"],
     [["lab", "kil", "n1"], "E_USAGE at baton lab: Unknown command 'kil'. Did you mean kill?"],
     [
+      ["pause", "--reason", "x"],
+      "E_USAGE at baton pause: Neither a cluster nor --all is given. Name one (baton pause shop), or say --all.",
+    ],
+    [
+      ["resume", "shop", "--all"],
+      "E_USAGE at baton resume: Both shop and --all are given. Name one (baton resume shop), or say --all.",
+    ],
+    [
+      ["ack"],
+      "E_USAGE at baton ack: Missing required argument 'cluster'. baton ack --help names what there is.",
+    ],
+    [
       ["lab", "kill"],
       "E_USAGE at baton lab kill: Missing required argument 'node'. baton lab kill --help names what there is.",
     ],

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { DeclaredCluster } from "@baton/contracts";
+import { type DeclaredCluster, Policy } from "@baton/contracts";
 import { loadConfig } from "@baton/runtime";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { differences } from "./declare.ts";
@@ -103,12 +103,7 @@ test("what apply says has changed", () => {
   const declared = (o: object = {}): DeclaredCluster => ({
     cluster: "shop",
     nodes: { n1: node(1), n2: node(2) },
-    policy: {
-      durability: "lossless",
-      acks: 1,
-      rejoin: true,
-      deadlines: { fenceMs: 1, catchUpMs: 2, openMs: 3, proveMs: 4 },
-    },
+    policy: Policy.parse({ deadlines: { fenceMs: 1, catchUpMs: 2, openMs: 3, proveMs: 4 } }),
     ...o,
   });
   expect(differences(declared(), declared())).toEqual([]);

@@ -26,6 +26,7 @@ export interface LabNodeSetup {
   template: string;
   extra: string[];
   reaper: Reaper;
+  supervised: boolean;
 }
 
 /** One real mysqld: its process, its data and the faults that can be done to it. */
@@ -59,7 +60,7 @@ export class LabNode {
         extra: setup.extra,
       });
     const log = join(this.dir, "mysqld.log");
-    this.#process = new ServerProcess(this.name, setup.mysqld, options, log, setup.reaper);
+    this.#process = new ServerProcess(this.name, setup.mysqld, options, log, setup.reaper, setup.supervised);
   }
 
   get #dataDir(): string {

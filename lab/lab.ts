@@ -28,6 +28,8 @@ export interface LabOptions {
   onProgress?: (line: string) => void;
   /** Further mysqld arguments by node name. */
   mysqldArgs?: Record<string, string[]>;
+  /** True, as under systemd or mysqld_safe: a mysqld that ends to be restarted (RESTART, CLONE) is started again. Default true. */
+  supervised?: boolean;
   /** False: the servers are independent, empty and writable, with semi-sync off. Default true. */
   replication?: boolean;
 }
@@ -180,6 +182,7 @@ export class Lab {
         template: data,
         extra: this.#options.mysqldArgs?.[name] ?? [],
         reaper: this.#reaper,
+        supervised: this.#options.supervised ?? true,
       });
       this.nodes.push(node);
     }

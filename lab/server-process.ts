@@ -5,6 +5,11 @@ import { monotonicMs } from "./monotonic.ts";
 import type { Reaper } from "./reaper.ts";
 
 const terminateTimeoutMs = 30_000;
+/**
+ * How mysqld asks its parent for another start, after RESTART or at the end of CLONE; it does so only when told that
+ * MYSQLD_PARENT_PID supervises it, and else stops (error 3707). mysqld_safe and systemd do the same.
+ */
+const RESTART_EXIT = 16;
 
 /** One run after another of the same server program, with the faults that can be done to a process. */
 export class ServerProcess {
@@ -13,17 +18,26 @@ export class ServerProcess {
   readonly #arguments: () => string[];
   readonly #logFile: string;
   readonly #reaper: Reaper;
+  readonly #supervised: boolean;
   #child: ChildProcess | undefined;
   #dying = false;
   #hung = false;
   #ended: Promise<void> = Promise.resolve();
 
-  constructor(name: string, command: string, args: () => string[], logFile: string, reaper: Reaper) {
+  constructor(
+    name: string,
+    command: string,
+    args: () => string[],
+    logFile: string,
+    reaper: Reaper,
+    supervised = false,
+  ) {
     this.name = name;
     this.#command = command;
     this.#arguments = args;
     this.#logFile = logFile;
     this.#reaper = reaper;
+    this.#supervised = supervised;
   }
 
   /** False from the moment of a SIGKILL, even while the kernel is still tearing the process down. */
@@ -58,18 +72,25 @@ export class ServerProcess {
     }
     const log = openSync(this.#logFile, "a");
     // A session of its own: Ctrl-C in the terminal goes to the lab, which then ends its servers in order.
-    const child = spawn(this.#command, this.#arguments(), { stdio: ["ignore", log, log], detached: true });
+    const env = this.#supervised ? { ...process.env, MYSQLD_PARENT_PID: String(process.pid) } : process.env;
+    const child = spawn(this.#command, this.#arguments(), {
+      stdio: ["ignore", log, log],
+      detached: true,
+      env,
+    });
     closeSync(log);
     this.#child = child;
     this.#dying = false;
     this.#hung = false;
     this.#ended = new Promise((done) => {
-      const end = () => {
+      const end = (code: unknown) => {
+        const again = this.#supervised && code === RESTART_EXIT && !this.#dying && !this.#reaper.closed;
         if (this.#child === child) {
           this.#child = undefined;
           this.#dying = false;
         }
-        done();
+        if (again) void this.launch().then(done, () => done());
+        else done();
       };
       child.once("exit", end);
       child.once("error", end);

@@ -27,6 +27,7 @@ export interface StageOptions {
   regions?: SystemOptions["regions"];
   env?: SystemOptions["env"];
   config?: ConfigInput;
+  policy?: NonNullable<NonNullable<ConfigInput["clusters"]>[string]["policy"]>;
 }
 
 export class Stage {
@@ -179,7 +180,7 @@ export async function startStage(o: StageOptions = {}): Promise<Stage> {
       ...o.config,
       nats: { url: lab.nats.urls, replicas: lab.nats.servers.length >= 3 ? 3 : 1, ...o.config?.nats },
       mysql: { ...lab.accounts.baton, replication: lab.accounts.repl },
-      clusters: { shop: { ...lab.clusterDeclaration(), policy: { acks: o.lab?.acks ?? 1 } } },
+      clusters: { shop: { ...lab.clusterDeclaration(), policy: { acks: o.lab?.acks ?? 1, ...o.policy } } },
     });
     const { config } = loadConfig({ file, env: {} });
     system = await startSystem({

@@ -201,3 +201,28 @@ test("after a failover the history tells it, step by step", async () => {
   const json = JSON.parse((await baton("history", "last", "-c", file, "--json")).stdout);
   expect(json.records.length).toBeGreaterThan(3);
 });
+
+test("switchover: the plan alone, a wrong name, and the whole of it", async () => {
+  await vi.waitFor(async () => expect((await statusOfShop()).diagnosis.code).toBe("healthy"), WITHIN);
+  const { primary, epoch } = await statusOfShop();
+  const dry = await baton("switchover", "shop", "--dry-run", "-c", file);
+  expect(dry, dry.stdout).toMatchObject({ code: 0, stderr: "" });
+  expect(dry.stdout).toContain(`${primary} → `);
+  expect((await statusOfShop()).epoch).toBe(epoch);
+
+  const wrong = await baton("switchover", "shop", "--to", "n22", "-c", file);
+  expect(wrong.code).toBe(1);
+  expect(wrong.stderr).toMatch(/^E_NOT_FOUND at .*Did you mean n2\?/);
+  expect((await baton("switchover", "-c", file)).code).toBe(2);
+
+  const to = primary === "n2" ? "n1" : "n2";
+  const done = await baton("switchover", "shop", "--to", to, "--json", "-c", file);
+  expect(done).toMatchObject({ code: 0, stderr: "" });
+  const report = JSON.parse(done.stdout);
+  expect(report).toMatchObject({ from: primary, to, outcome: "completed", code: null });
+  expect(report.closed_ms).toBeGreaterThan(0);
+  expect(report.steps.map((s: { step: string }) => s.step)).toEqual(
+    expect.arrayContaining(["claim", "preflight", "freeze", "read", "commit", "open", "announce"]),
+  );
+  expect(await statusOfShop()).toMatchObject({ primary: to, epoch: epoch + 1 });
+});

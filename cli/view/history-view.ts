@@ -35,6 +35,7 @@ function outcomeWord(outcome: string | null, code: string | null, p: Paint): str
   return outcome === "rolled-back" ? p.yellow(text) : p.red(text);
 }
 
+const SALVAGED_LINES = 40;
 /** Steps whose record of GTID sets decides whether anything was lost. */
 const STEPS_ABOUT_GTIDS = new Set(["read", "choose", "catch-up", "commit", "check", "quarantine", "prove"]);
 
@@ -123,6 +124,7 @@ function entryOf(record: ArchivedRecord, p: Paint): Entry {
       const d = Event.safeParse(payload);
       if (!d.success) break;
       const more = d.data.next === null ? [] : [`next: ${d.data.next}`];
+      if (d.data.type === "errant-salvaged") more.push(...salvagedLines(d.data));
       return {
         what: p.green("event"),
         tookMs: null,
@@ -142,6 +144,16 @@ function entryOf(record: ArchivedRecord, p: Paint): Entry {
     }
   }
   return { what: record.kind, tookMs: null, text: "a record that this version cannot read", more: [] };
+}
+
+/** The beginning of what was archived: the rows are what a person looks for. */
+function salvagedLines({ detail }: Event): string[] {
+  const rows = String(detail.events ?? "")
+    .split("\n")
+    .filter((line) => line.startsWith("### "));
+  const shown = rows.slice(0, SALVAGED_LINES);
+  const rest = rows.length - shown.length;
+  return [`errant: ${detail.errant}`, ...shown, ...(rest > 0 ? [`… ${rest} more lines with --json`] : [])];
 }
 
 function stepEntry(step: Step, p: Paint): Entry {

@@ -72,6 +72,11 @@ test("what stands out: a running operation, a lagging replica, a quarantined nod
   );
 });
 
+test("a brake: who, since when, why, above everything else", () => {
+  const brake = "paused by ann@ops1 since 2026-11-23 15:20:11 UTC: moving the rack";
+  expect(statusLines([cluster({ brake })], plain)[1]).toBe(`  ‖ Baton does nothing by itself: ${brake}`);
+});
+
 test("a cluster that is not adopted, and none at all", () => {
   expect(statusLines([cluster({ phase: null, epoch: 0 })], plain)[0]).toBe(
     "● shop  healthy  not adopted yet",

@@ -24,6 +24,7 @@ function clusterLines(c: ClusterView, p: Paint): string[] {
     c.phase !== null && c.phase !== "steady" ? p.yellow(`${c.phase} (${c.operation ?? "?"})`) : "",
   ];
   const lines = [heading.filter(Boolean).join("  ")];
+  if (c.brake !== null) lines.push(p.yellow(`  ‖ Baton does nothing by itself: ${c.brake}`));
   if (diagnosis.code !== "healthy") {
     lines.push(`  ${diagnosis.summary}`, p.dim(`  ${DIAGNOSES[diagnosis.code].action}`));
   }

@@ -13,6 +13,9 @@ GRANT REPLICATION_SLAVE_ADMIN, RELOAD ON *.* TO 'baton'@'%';
 -- SYSTEM_USER: also the sessions of accounts that have SYSTEM_USER themselves, as root. Without it one open
 -- session of root may hold up a fence until its deadline.
 GRANT CONNECTION_ADMIN, SYSTEM_USER ON *.* TO 'baton'@'%';
+-- Rebuilding a node: the donor sends with BACKUP_ADMIN, the node receives with CLONE_ADMIN. What the node alone holds is read
+-- out of its binlog first: REPLICATION CLIENT lists the files, REPLICATION SLAVE looks into them.
+GRANT BACKUP_ADMIN, CLONE_ADMIN, REPLICATION CLIENT, REPLICATION SLAVE ON *.* TO 'baton'@'%';
 -- The canary row that proves a new primary.
 GRANT CREATE, SELECT, INSERT, DELETE ON baton.* TO 'baton'@'%';
 

@@ -34,6 +34,7 @@ export function intentOf(o: Partial<Intent>): Intent {
     diagnosis: "primary-dead",
     reason: "test",
     decider: "d1",
+    candidate: null,
     nodes: {},
     ...o,
   };

@@ -21,12 +21,28 @@ export const Deadlines = z.strictObject({
   catchUpMs: Ms.default(30_000).describe("for the candidate to apply all it has received"),
   openMs: Ms.default(5_000).describe("for the candidate to open and the others to be pointed at it"),
   proveMs: Ms.default(30_000).describe("for the canary write to be read on an acker"),
+  rebuildMs: Ms.default(3_600_000).describe(
+    "for a node that is rebuilt: copy, restart and catch-up together; a large node needs more than an hour",
+  ),
 });
 export type Deadlines = z.infer<typeof Deadlines>;
 
 export const Policy = z.strictObject({
   durability: z.enum(["lossless"]).default("lossless"),
   acks: z.number().int().min(1).max(63).default(1).describe("k: acks that a write waits for"),
+  mode: z
+    .enum(["observe", "advise", "auto"])
+    .default("auto")
+    .describe("observe: diagnose and record; advise: also alert what would be done; auto: do it"),
+  cooldownMs: Ms.default(0).describe("after a failover, before Baton fails over again by itself"),
+  flapLimit: z
+    .strictObject({ failovers: z.number().int().min(1).max(50).default(5), withinMs: Ms.default(3_600_000) })
+    .prefault({})
+    .describe("so many failovers in so long, then a person must `baton ack`"),
+  rebuild: z
+    .enum(["auto", "ask", "never"])
+    .default("ask")
+    .describe("what becomes of a quarantined node: rebuilt by itself, when a person says so, or never"),
   rejoin: z.boolean().default(true).describe("repoint a clean former primary by itself"),
   deadlines: Deadlines.prefault({}),
 });

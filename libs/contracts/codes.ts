@@ -128,6 +128,12 @@ export const DIAGNOSES = {
     meaning: "Fewer ackers are attached to the primary than a write needs; writes wait.",
     action: "Bring replicas back. In lossless durability writes stop by design.",
   },
+  "semi-sync-off": {
+    severity: "critical",
+    meaning: "The primary answers writes without waiting for a replica's acknowledgement.",
+    action:
+      "SET GLOBAL rpl_semi_sync_source_enabled=ON on the primary. Until then its death may lose what it has answered.",
+  },
   "prober-blind": {
     severity: "warning",
     meaning: "A prober finds every node dead while others reach them: it is the one that is cut off.",
@@ -135,7 +141,8 @@ export const DIAGNOSES = {
   },
   "failover-not-possible": {
     severity: "critical",
-    meaning: "The primary is dead and a failover would not be safe.",
+    meaning:
+      "The primary is dead and a failover would not be safe, or the cooldown or the flap limit forbids it.",
     action: "Nothing is touched. The refusal's code says what to bring back or decide.",
   },
 } as const satisfies Record<string, CodeEntry>;
@@ -182,6 +189,17 @@ export const REFUSALS = {
     meaning: "A node's session was lost in the middle of the operation.",
     action: "Baton tries again by itself with what is reachable.",
   },
+  "not-ready": {
+    severity: "warning",
+    meaning: "A check before a switchover failed.",
+    action:
+      "Nothing was touched. Remove what the check names; --force overrides those that are not about safety.",
+  },
+  "executor-lost": {
+    severity: "warning",
+    meaning: "The executor of a switchover died before the point of no return.",
+    action: "Its successor gave the primary its pen back. Order the switchover again.",
+  },
   "state-changed": {
     severity: "info",
     meaning: "The cluster's state is no longer the one that the intent started from.",
@@ -202,10 +220,44 @@ export const REFUSALS = {
     meaning: "The node could not be made to receive from the primary; the record names the server's error.",
     action: "Baton tries again by itself. When the primary has purged what it lacks, rebuild the node.",
   },
+  "no-donor": {
+    severity: "warning",
+    meaning:
+      "No node can be copied from without leaving a write with too few ackers, or the named one is unfit.",
+    action: "Bring back a replica or the primary, or name another donor with --from.",
+  },
+  "cannot-clone": {
+    severity: "warning",
+    meaning:
+      "The clone plugin, a privilege for it or the same version series is missing on the node or the donor.",
+    action: "The message names the statement that mends it; then `baton rebuild` again.",
+  },
+  "clone-failed": {
+    severity: "critical",
+    meaning: "The server gave the copy up; its own error is in the record.",
+    action: "The node stays quarantined; Baton begins the copy again after a minute.",
+  },
   "deadline-exceeded": {
     severity: "critical",
     meaning: "A step did not end before its deadline.",
     action: "The step's record says which and what it waited for.",
+  },
+  paused: {
+    severity: "warning",
+    meaning: "A person has paused this cluster, or its mode is not `auto`: Baton does nothing by itself.",
+    action:
+      "`baton resume <cluster>` (or `--all`) when the work is done; `baton status` says who paused it and why.",
+  },
+  cooldown: {
+    severity: "critical",
+    meaning: "The last failover ended less than policy.cooldownMs ago.",
+    action: "Baton fails over by itself when the cooldown ends; `baton ack <cluster>` ends it now.",
+  },
+  flapping: {
+    severity: "critical",
+    meaning:
+      "There have been as many failovers as policy.flapLimit allows in its time: something keeps killing primaries.",
+    action: "Find out what; then `baton ack <cluster>`, and Baton fails over again by itself.",
   },
   internal: {
     severity: "critical",

@@ -33,6 +33,10 @@ export const ClusterView = z.object({
   operation: OperationId.nullable(),
   diagnosis: Diagnosis,
   nodes: z.array(NodeView),
+  brake: z
+    .string()
+    .nullable()
+    .describe("a sentence: who keeps Baton from acting by itself, why, since when; null: nobody"),
   failover: z.object({
     possible: z.boolean(),
     candidate: Name.nullable(),
@@ -77,6 +81,52 @@ export const COMMANDS = {
   status: {
     request: z.strictObject({ cluster: Name.nullable() }),
     reply: z.object({ decider: Name, clusters: z.array(ClusterView) }),
+  },
+  switchover: {
+    request: z.strictObject({
+      cluster: Name,
+      to: Name.nullable().describe("null: Baton chooses"),
+      dryRun: z.boolean(),
+      force: z.boolean().describe("go on although a check that is not about safety fails"),
+    }),
+    reply: z.object({
+      operation: OperationId.nullable().describe("null for a dry run"),
+      from: Name,
+      to: Name,
+      checks: z.array(
+        z.object({ check: z.string(), ok: z.boolean(), safety: z.boolean(), found: z.string() }),
+      ),
+      notChosen: z.array(z.object({ node: Name, reason: z.string() })),
+      expectedPauseMs: Ms,
+    }),
+  },
+  rebuild: {
+    request: z.strictObject({ cluster: Name, node: Name, from: Name.nullable() }),
+    reply: z.object({ operation: OperationId, node: Name, from: Name }),
+  },
+  pause: {
+    request: z.strictObject({
+      cluster: Name.nullable().describe("null: all"),
+      by: z.string(),
+      reason: z.string(),
+    }),
+    reply: z.object({ paused: z.array(Name) }),
+  },
+  resume: {
+    request: z.strictObject({ cluster: Name.nullable().describe("null: all"), by: z.string() }),
+    reply: z.object({
+      resumed: z.array(Name),
+      stillPaused: z
+        .array(z.object({ cluster: Name, brake: z.string(), next: z.string() }))
+        .describe("another brake holds them: who, why, and the command that releases it"),
+    }),
+  },
+  ack: {
+    request: z.strictObject({ cluster: Name, by: z.string() }),
+    reply: z.object({
+      cluster: Name,
+      acknowledged: z.number().int().describe("failovers that counted until now"),
+    }),
   },
   history: {
     request: z.strictObject({

@@ -83,6 +83,13 @@ export const Intent = z.object({
   diagnosis: DiagnosisCode,
   reason: z.string(),
   decider: Name,
+  candidate: Name.nullable().describe(
+    "switchover: who shall be primary; rebuild: the donor; null: Baton chooses",
+  ),
+  force: z
+    .boolean()
+    .optional()
+    .describe("switchover: a person goes on although a check that is not about safety fails"),
   nodes: z
     .record(Name, NodeStatus.nullable())
     .describe("the last status that the decider has seen of each node"),
@@ -105,6 +112,10 @@ export const StepName = z.enum([
   "rejoin",
   "quarantine",
   "roll-back",
+  "preflight",
+  "freeze",
+  "salvage",
+  "clone",
 ]);
 export type StepName = z.infer<typeof StepName>;
 
@@ -134,6 +145,10 @@ export const EventType = z.enum([
   "node-rejoined",
   "node-quarantined",
   "primary-reopened",
+  "node-rebuilt",
+  "rebuild-progress",
+  "errant-salvaged",
+  "brake-changed",
 ]);
 export type EventType = z.infer<typeof EventType>;
 

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { RefusalCode } from "./codes.ts";
 import { GtidSetText, Name, OperationId, UnixMs } from "./names.ts";
 
-export const OperationKind = z.enum(["adopt", "failover", "rejoin", "reopen"]);
+export const OperationKind = z.enum(["adopt", "failover", "rejoin", "reopen", "switchover", "rebuild"]);
 export type OperationKind = z.infer<typeof OperationKind>;
 
 /**
@@ -45,6 +45,9 @@ export const EndedOperation = z.object({
 });
 export type EndedOperation = z.infer<typeof EndedOperation>;
 
+/** More than any flap limit counts. */
+export const FAILOVERS_KEPT = 50;
+
 export const ClusterState = z.object({
   cluster: Name,
   epoch: z.number().int().min(1),
@@ -54,6 +57,19 @@ export const ClusterState = z.object({
   operation: RunningOperation.nullable(),
   last: EndedOperation.nullable(),
   quarantined: z.array(Name),
+  unbuilt: z
+    .record(Name, z.number())
+    .optional()
+    .describe(
+      "nodes whose data a rebuild has begun to replace, and when (seconds, the node's own clock): only a rebuild leads them home",
+    ),
+  failovers: z
+    .array(UnixMs)
+    .max(FAILOVERS_KEPT)
+    .default([])
+    .describe(
+      "when the last completed failovers ended, oldest first, by the executors' clocks; never decreasing",
+    ),
 });
 export type ClusterState = z.infer<typeof ClusterState>;
 
@@ -74,6 +90,18 @@ export const Vouch = z.object({
   held: GtidSetText.describe("received ∪ executed"),
 });
 export type Vouch = z.infer<typeof Vouch>;
+
+/** A person's hand on the brake, for one cluster or for all (key `_all`). Deciders order nothing but what a person asks for. */
+export const Brake = z.object({
+  paused: z.boolean(),
+  by: z.string().max(200),
+  reason: z.string().max(500),
+  sinceUnixMs: UnixMs,
+  acknowledgedUnixMs: UnixMs.describe(
+    "failovers up to this one, as ClusterState.failovers dates it, count neither for the cooldown nor for the flap limit",
+  ),
+});
+export type Brake = z.infer<typeof Brake>;
 
 export const ServiceName = z.enum(["prober", "decider", "executor", "notifier", "auditor"]);
 export type ServiceName = z.infer<typeof ServiceName>;

@@ -236,8 +236,8 @@ async function ownPrivileges(session: Session, deadlineMs: number): Promise<Node
   const missing = missingPrivileges(rows.map((row) => String(Object.values(row)[0])));
   const [who] = await session.query<{ who: string }>("SELECT CURRENT_USER() who", { deadlineMs });
   const [user = "", host = ""] = String(who?.who).split(/@(?=[^@]*$)/);
-  return missing.map(({ privileges, on, why }) => ({
-    level: "error",
+  return missing.map(({ privileges, on, why, level }) => ({
+    level: level ?? "error",
     code: "E_NODE_AUTH",
     found: `The account ${user}@${host} lacks ${privileges.join(", ")} on ${on}.`,
     why,

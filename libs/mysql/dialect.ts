@@ -57,11 +57,43 @@ export interface Dialect {
   readonly closeWrites: readonly string[];
   /** Column `closing`: 1 once new commits are refused or held off. */
   readonly closingWrites: string;
+  /**
+   * The same of a primary that is alive and has its ackers: nobody is hurried but by `drainHolders`, and the server itself
+   * gives it up after 1 s (error 1205), with everything as it was.
+   */
+  readonly freezeWrites: readonly string[];
+  /** Column `id`: client sessions that hold a freeze up, but for those that wait for an ack and will be answered. */
+  readonly drainHolders: string;
+  /** Column `id`: client sessions whose open transaction has locked rows; on a replica they would block its applier. */
+  readonly openWriters: string;
+  /** Columns `oldestMs` (the oldest open transaction of a client, or null) and `locked` (1: somebody holds FTWRL). */
+  readonly obstacles: string;
   /** Ends those who wait for an ack; killed first, they get no OK. */
   readonly semiSyncSourceOff: string;
   /** Column `id`: sessions that may write, but for this one, replication's own and Baton's. */
   readonly clientSessions: string;
   kill(threadId: number): string;
+
+  /** Column `status` of the clone plugin; no row when it is not installed. */
+  readonly clonePlugin: string;
+  readonly grants: string;
+  /** Lets the node be copied over: CLONE drops its data, which super_read_only forbids (error 1290). Read-only it stays. */
+  allowClone(donor: Target): string[];
+  /** Returns when the copy is made and the server is about to restart; error 3707 when nothing restarts it. */
+  clone(donor: Target, account: ReplicationAccount, o: { tls: boolean }): string;
+  /**
+   * First the last copy: `state` (`In Progress`, `Completed`, `Failed`), `errno`, `error`, `beganS` (the node's own clock),
+   * `source`. Then its stages: `stage`, `state`, `estimate`, `copied` (bytes). Fails where the plugin is missing.
+   */
+  readonly cloneStatus: readonly string[];
+  /** Column `nowS`, the node's own clock. */
+  readonly clock: string;
+  /** Column `Log_name`, oldest first. */
+  readonly binlogs: string;
+  /** Column `Info` of the second row: the GTIDs of all files before this one. */
+  binlogHead(name: string): string;
+  /** Acknowledges from the next start of the receiver on. */
+  readonly semiSyncReplicaOn: string;
 
   /** Columns `taken` (1 when the lock is ours now) and `holder` (its thread id). */
   takeNodeLock(timeoutS: number): string;

@@ -4,6 +4,8 @@ export interface Needed {
   privileges: string[];
   on: string;
   why: string;
+  /** Default `error`. `advice`: a failover works without it. */
+  level?: "advice";
 }
 
 /** deploy/ and the lab grant these; each names the first thing that fails without it. */
@@ -22,6 +24,12 @@ export const NEEDED: readonly Needed[] = [
     privileges: ["REPLICATION_SLAVE_ADMIN", "SYSTEM_VARIABLES_ADMIN", "CONNECTION_ADMIN"],
     on: "*.*",
     why: "Receivers are stopped and pointed elsewhere, read-only and semi-sync switched, client sessions ended.",
+  },
+  {
+    privileges: ["BACKUP_ADMIN", "CLONE_ADMIN", "REPLICATION CLIENT"],
+    on: "*.*",
+    why: "baton rebuild copies a node from another with them, and reads what it alone held out of its binlog.",
+    level: "advice",
   },
   {
     privileges: ["SELECT"],

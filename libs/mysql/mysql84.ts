@@ -18,6 +18,10 @@ const FOREVER_MS = 4_294_967_295;
  * commit of a primary that may be alive (measured). lock_wait_timeout, a year by default, bounds that.
  */
 const CLOSE_WRITES_MAX_S = 5;
+/** How long a planned freeze may hold commits off before the server lets them go again; whole seconds only. */
+const FREEZE_MAX_S = 1;
+/** Somebody's open transaction on the node must not hold up its rebuilding for the default year. */
+const CLONE_LOCK_WAIT_S = 60;
 /** Above nothing that a person would call a lock name, shared by every instance of Baton. */
 const NODE_LOCK = "baton";
 
@@ -102,6 +106,29 @@ export const mysql84: Dialect = {
   closingWrites: `SELECT (@@GLOBAL.read_only AND @@GLOBAL.super_read_only) OR EXISTS (
     SELECT 1 FROM performance_schema.threads WHERE PROCESSLIST_INFO LIKE 'SET GLOBAL super_read_only=ON%'
       AND PROCESSLIST_STATE IN ('Waiting for global read lock', 'Waiting for commit lock')) AS closing`,
+  freezeWrites: [
+    `SET SESSION lock_wait_timeout=${FREEZE_MAX_S}`,
+    "SET GLOBAL super_read_only=ON",
+    "SET SESSION lock_wait_timeout=DEFAULT",
+  ],
+  // A statement that writes holds GLOBAL in intention until its end, a commit COMMIT until it is acknowledged (29.12.13.3).
+  drainHolders: `SELECT DISTINCT t.PROCESSLIST_ID AS id FROM performance_schema.metadata_locks m
+    JOIN performance_schema.threads t ON t.THREAD_ID = m.OWNER_THREAD_ID
+    WHERE m.OBJECT_TYPE IN ('GLOBAL', 'COMMIT') AND m.LOCK_STATUS = 'GRANTED' AND m.LOCK_TYPE = 'INTENTION_EXCLUSIVE'
+      AND t.TYPE = 'FOREGROUND' AND t.PROCESSLIST_ID <> CONNECTION_ID()
+      AND NOT (t.PROCESSLIST_STATE <=> 'Waiting for semi-sync ACK from replica')`,
+  openWriters: `SELECT DISTINCT t.PROCESSLIST_ID AS id FROM performance_schema.metadata_locks m
+    JOIN performance_schema.threads t ON t.THREAD_ID = m.OWNER_THREAD_ID
+    WHERE m.OBJECT_TYPE = 'TABLE' AND m.LOCK_STATUS = 'GRANTED' AND m.LOCK_DURATION <> 'STATEMENT'
+      AND m.LOCK_TYPE NOT IN ('SHARED_READ', 'SHARED_HIGH_PRIO', 'SHARED')
+      AND t.TYPE = 'FOREGROUND' AND t.PROCESSLIST_ID <> CONNECTION_ID()`,
+  // FTWRL takes GLOBAL and COMMIT shared and keeps them.
+  obstacles: `SELECT (SELECT MAX(e.TIMER_WAIT) / 1e9 FROM performance_schema.events_transactions_current e
+      JOIN performance_schema.threads t ON t.THREAD_ID = e.THREAD_ID
+      WHERE e.STATE = 'ACTIVE' AND t.TYPE = 'FOREGROUND' AND t.PROCESSLIST_ID IS NOT NULL
+        AND t.PROCESSLIST_COMMAND NOT LIKE 'Binlog Dump%') AS oldestMs,
+    EXISTS (SELECT 1 FROM performance_schema.metadata_locks
+      WHERE OBJECT_TYPE = 'GLOBAL' AND LOCK_STATUS = 'GRANTED' AND LOCK_TYPE = 'SHARED') AS locked`,
   semiSyncSourceOff: "SET GLOBAL rpl_semi_sync_source_enabled=OFF",
   // Dump threads stay: an ack that still comes makes a killed waiter's transaction the cluster's and not an errant
   // one. Baton's sessions are told by account and program name both, because clients may share the account.
@@ -113,6 +140,30 @@ export const mysql84: Dialect = {
           SELECT 1 FROM performance_schema.session_connect_attrs a WHERE a.PROCESSLIST_ID = t.PROCESSLIST_ID
             AND a.ATTR_NAME = 'program_name' AND a.ATTR_VALUE LIKE 'baton%')))`,
   kill: (threadId) => `KILL CONNECTION ${Math.trunc(threadId)}`,
+
+  // 7.6.7 (clone plugin). All measured on 9.7.4: CLONE as a plain reader fails half-way with 1290 unless super_read_only is
+  // off; a client that vanishes does not stop it, KILL does (1317), and then the data are gone and gtid_executed is empty.
+  clonePlugin: "SELECT PLUGIN_STATUS AS status FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'",
+  grants: "SHOW GRANTS",
+  allowClone: (donor) => [
+    `SET GLOBAL clone_valid_donor_list=${quote(`${donor.host}:${Number(donor.port)}`)}`,
+    "SET GLOBAL read_only=ON",
+    "SET GLOBAL super_read_only=OFF",
+    `SET SESSION lock_wait_timeout=${CLONE_LOCK_WAIT_S}`,
+  ],
+  clone: (donor, account, o) =>
+    `CLONE INSTANCE FROM ${quote(account.user)}@${quote(donor.host)}:${Number(donor.port)} ` +
+    `IDENTIFIED BY ${quote(account.password)}${o.tls ? " REQUIRE SSL" : ""}`,
+  cloneStatus: [
+    `SELECT STATE AS state, ERROR_NO AS errno, ERROR_MESSAGE AS error, SOURCE AS source,
+      UNIX_TIMESTAMP(BEGIN_TIME) AS beganS FROM performance_schema.clone_status`,
+    `SELECT STAGE AS stage, STATE AS state, ESTIMATE AS estimate, DATA AS copied
+      FROM performance_schema.clone_progress ORDER BY BEGIN_TIME`,
+  ],
+  clock: "SELECT UNIX_TIMESTAMP(NOW(6)) AS nowS",
+  binlogs: "SHOW BINARY LOGS",
+  binlogHead: (name) => `SHOW BINLOG EVENTS IN ${quote(name)} LIMIT 2`,
+  semiSyncReplicaOn: "SET GLOBAL rpl_semi_sync_replica_enabled=ON",
 
   // 14.14: the lock ends with its session; a killed holder lets it go only when its statement has ended.
   takeNodeLock: (timeoutS) =>

@@ -34,7 +34,7 @@ export type Choice =
   | { ok: false; refusal: RefusalCode; reason: string; union: GtidSet; notChosen: NotChosen[] };
 
 /** `9.7.4` → 9.7 as a number that sorts: 9007. Patch levels replicate both ways. */
-function series(version: string): number {
+export function series(version: string): number {
   const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10) || 0);
   return major * 1000 + minor;
 }
@@ -109,16 +109,8 @@ export function choose(facts: ChooseFacts): Choice {
     };
   }
 
-  const rank = (c: Contender): (number | string)[] => [
-    preference[c.promotion],
-    c.region === facts.oldPrimaryRegion ? 0 : 1,
-    series(c.version), // replicas may be newer than their source, not older
-    c.held.subtract(c.executed).count(),
-    c.node,
-  ];
-  eligible.sort((a, b) => compare(rank(a), rank(b)));
-  const [best, ...others] = eligible as [Contender, ...Contender[]];
-  for (const c of others) notChosen.push({ node: c.node, reason: whyAfter(best, c, facts) });
+  const { best, notChosen: after } = prefer(eligible, facts.oldPrimaryRegion);
+  notChosen.push(...after);
 
   const followers = sound.filter((c) => c.node !== best.node).map((c) => c.node);
   if (followers.length < facts.acks) {
@@ -133,6 +125,28 @@ export function choose(facts: ChooseFacts): Choice {
   return { ok: true, candidate: best.node, union, notChosen, followers };
 }
 
+/** The best of those that may be promoted, and for each other one why it comes after. `eligible` must not be empty. */
+export function prefer(
+  eligible: readonly Contender[],
+  oldPrimaryRegion: string,
+): { best: Contender; notChosen: NotChosen[] } {
+  const rank = (c: Contender): (number | string)[] => [
+    preference[c.promotion],
+    c.region === oldPrimaryRegion ? 0 : 1,
+    series(c.version), // replicas may be newer than their source, not older
+    c.held.subtract(c.executed).count(),
+    c.node,
+  ];
+  const [best, ...others] = [...eligible].sort((a, b) => compare(rank(a), rank(b))) as [
+    Contender,
+    ...Contender[],
+  ];
+  return {
+    best,
+    notChosen: others.map((c) => ({ node: c.node, reason: whyAfter(best, c, oldPrimaryRegion) })),
+  };
+}
+
 function compare(a: (number | string)[], b: (number | string)[]): number {
   for (let i = 0; i < a.length; i++) {
     const x = a[i] as number | string;
@@ -143,10 +157,10 @@ function compare(a: (number | string)[], b: (number | string)[]): number {
   return 0;
 }
 
-function whyAfter(best: Contender, c: Contender, facts: ChooseFacts): string {
+function whyAfter(best: Contender, c: Contender, oldPrimaryRegion: string): string {
   if (preference[c.promotion] > preference[best.promotion])
     return `${best.node} is preferred by its promotion rule`;
-  if (c.region !== facts.oldPrimaryRegion && best.region === facts.oldPrimaryRegion)
+  if (c.region !== oldPrimaryRegion && best.region === oldPrimaryRegion)
     return `${best.node} is in the old primary's region`;
   if (series(c.version) > series(best.version))
     return `${best.node} runs an older version, which this one can follow`;

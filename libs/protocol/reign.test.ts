@@ -1,6 +1,6 @@
 import type { ClusterState, Intent } from "@baton/contracts";
 import { describe, expect, it } from "vitest";
-import { adopted, claim, commit, end, IllegalTransition, takeOver } from "./reign.ts";
+import { adopted, claim, commit, declined, end, IllegalTransition, takeOver } from "./reign.ts";
 
 const intent = (more: Partial<Intent> = {}): Intent => ({
   operation: "failover-shop-2-5",
@@ -13,6 +13,7 @@ const intent = (more: Partial<Intent> = {}): Intent => ({
   diagnosis: "primary-dead",
   reason: "",
   decider: "d1",
+  candidate: null,
   nodes: {},
   ...more,
 });
@@ -52,6 +53,33 @@ describe("reign", () => {
     expect(() => commit(steady, "n2", "u")).toThrow(IllegalTransition);
     expect(() => claim(claimed, intent({ epoch: 2 }), "x2", 3, none)).toThrow(IllegalTransition);
     expect(() => claim(steady, intent({ epoch: 7 }), "x2", 3, none)).toThrow(IllegalTransition);
+  });
+  it("dates each failover that changed the primary, never backwards, and nothing else", () => {
+    const failover = (state: ClusterState, atUnixMs: number) =>
+      end(
+        commit(claim(state, intent({ epoch: state.epoch }), "x1", 1, none), "n2", "u"),
+        "completed",
+        null,
+        atUnixMs,
+      );
+    const twice = failover(failover(steady, 100), 50);
+    expect(twice.failovers).toEqual([100, 101]);
+    expect(end(claim(steady, intent(), "x1", 1, none), "rolled-back", "internal", 2).failovers).toEqual([]);
+    let many = twice;
+    for (let i = 0; i < 60; i++) many = failover(many, 1_000 + i);
+    expect(many.failovers).toHaveLength(50);
+    expect(many.failovers.at(-1)).toBe(1_059);
+  });
+  it("declines an intent as if it had been put back at once, also out of a mending", () => {
+    const mending = claim(steady, intent({ kind: "rejoin", node: "n3" }), "x1", 1, none);
+    for (const state of [steady, mending])
+      expect(declined(state, intent(), "x2", "paused", 9)).toMatchObject({
+        epoch: 1,
+        phase: "steady",
+        primary: "n1",
+        operation: null,
+        last: { id: "failover-shop-2-5", kind: "failover", outcome: "rolled-back", code: "paused" },
+      });
   });
   it("counts takeovers", () => {
     expect(takeOver(claim(steady, intent(), "x1", 1, none), "x2").operation).toMatchObject({

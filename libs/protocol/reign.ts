@@ -3,14 +3,15 @@
  * compare-and-set, or says why that change is not legal. `fencing` and `mending` may be undone; after
  * `promoting` there is only forward.
  */
-import type {
-  Before,
-  ClusterState,
-  EndedOperation,
-  Intent,
-  OperationOutcome,
-  RefusalCode,
-  RunningOperation,
+import {
+  type Before,
+  type ClusterState,
+  type EndedOperation,
+  FAILOVERS_KEPT,
+  type Intent,
+  type OperationOutcome,
+  type RefusalCode,
+  type RunningOperation,
 } from "@baton/contracts";
 
 export class IllegalTransition extends Error {
@@ -49,9 +50,29 @@ export function claim(
   if (intent.kind === "failover" && (state.phase === "steady" || state.phase === "mending")) {
     return { ...state, epoch: state.epoch + 1, phase: "fencing", operation };
   }
-  if ((intent.kind === "rejoin" || intent.kind === "reopen") && state.phase === "steady")
+  if (intent.kind === "switchover" && state.phase === "steady")
+    return { ...state, epoch: state.epoch + 1, phase: "fencing", operation };
+  if ((intent.kind === "rejoin" || intent.kind === "reopen") && isCalm(state))
     return { ...state, phase: "mending", operation };
+  if (intent.kind === "rebuild" && state.phase === "steady") return { ...state, phase: "mending", operation };
   throw new IllegalTransition(state, intent.kind);
+}
+
+/**
+ * Nothing runs that changes who is primary or holds up what else is to be mended. A rebuild may take hours and touches one
+ * quarantined node, so the cluster is watched and mended beside it: it yields.
+ */
+export function isCalm(state: Pick<ClusterState, "phase" | "operation">): boolean {
+  return state.phase === "steady" || (state.phase === "mending" && state.operation?.kind === "rebuild");
+}
+
+/** The node's data are being replaced from now on: it is no acker, and only a rebuild leads it home. */
+export function beginReplacing(state: ClusterState, node: string, nodeUnixS: number): ClusterState {
+  return {
+    ...state,
+    quarantined: [...new Set([...state.quarantined, node])].sort(),
+    unbuilt: { ...state.unbuilt, [node]: nodeUnixS },
+  };
 }
 
 /** The first reign of a cluster that had none. */
@@ -65,7 +86,23 @@ export function adopted(intent: Intent, primaryUuid: string, nowUnixMs: number):
     operation: null,
     last: { id: intent.operation, kind: "adopt", outcome: "completed", code: null, endedUnixMs: nowUnixMs },
     quarantined: [],
+    failovers: [],
   };
+}
+
+/**
+ * A brake met the intent before anything was touched: it ends as if it had been claimed and put back at once. The new
+ * revision gives the next order another name, so that it is not taken for a copy of this one.
+ */
+export function declined(
+  state: ClusterState,
+  intent: Intent,
+  executor: string,
+  code: RefusalCode,
+  nowUnixMs: number,
+): ClusterState {
+  const nothing = { receiverOn: [], writable: [] };
+  return end(claim(state, intent, executor, nowUnixMs, nothing), "rolled-back", code, nowUnixMs);
 }
 
 /** Another executor goes on with the same operation. */
@@ -112,5 +149,19 @@ export function end(
     operation: null,
     last,
     quarantined: [...quarantined].sort(),
+    ...(state.unbuilt === undefined ? {} : { unbuilt: only(state.unbuilt, quarantined) }),
+    failovers: failoversAfter(state, nowUnixMs),
   };
+}
+
+/** A failover counts when it has changed the primary. No later date than an earlier one's: `baton ack` compares them. */
+function failoversAfter(state: ClusterState, nowUnixMs: number): number[] {
+  if (state.operation?.kind !== "failover" || state.phase !== "promoting") return state.failovers;
+  const last = state.failovers.at(-1) ?? 0;
+  return [...state.failovers, Math.max(nowUnixMs, last + 1)].slice(-FAILOVERS_KEPT);
+}
+
+/** What is no longer quarantined is built. */
+function only<T>(of: Readonly<Record<string, T>>, names: readonly string[]): Record<string, T> {
+  return Object.fromEntries(Object.entries(of).filter(([name]) => names.includes(name)));
 }

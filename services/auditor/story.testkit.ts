@@ -32,6 +32,7 @@ export const intent = (operation: string, cluster = "shop"): Payload<typeof MESS
   diagnosis: "primary-dead",
   reason: "n1 is dead",
   decider: "decider-a",
+  candidate: null,
   nodes: {},
 });
 

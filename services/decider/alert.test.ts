@@ -19,18 +19,25 @@ const diagnosis = (more: Partial<Diagnosis>): Diagnosis => ({
 });
 
 it("two deciders that see the same fault at the same time make one alert", () => {
-  const a = alertFor(diagnosis({ decider: "d1" }), false, 1_000);
-  const b = alertFor(diagnosis({ decider: "d2" }), false, 2_000);
+  const a = alertFor(diagnosis({ decider: "d1" }), { faultWasTold: false, heldBack: null }, 1_000);
+  const b = alertFor(diagnosis({ decider: "d2" }), { faultWasTold: false, heldBack: null }, 2_000);
   expect(a?.id).toBe(b?.id);
-  expect(alertFor(diagnosis({ epoch: 4 }), false, 1_000)?.id).not.toBe(a?.id);
+  expect(alertFor(diagnosis({ epoch: 4 }), { faultWasTold: false, heldBack: null }, 1_000)?.id).not.toBe(
+    a?.id,
+  );
 });
 
 it("a death is told at once, lesser faults when they have stood, and the end only to who heard of the fault", () => {
   expect(alertAfterMs(diagnosis({ code: "primary-dead", severity: "critical" }))).toBe(0);
   expect(alertAfterMs(diagnosis({}))).toBeGreaterThan(1_000);
-  expect(alertFor(diagnosis({ code: "healthy", severity: "info" }), false, 0)).toBeNull();
-  expect(alertFor(diagnosis({ code: "healthy", severity: "info" }), true, 0)?.title).toBe(
-    "shop: healthy again",
-  );
-  expect(alertFor(diagnosis({ code: "warming-up", severity: "info" }), true, 0)).toBeNull();
+  expect(
+    alertFor(diagnosis({ code: "healthy", severity: "info" }), { faultWasTold: false, heldBack: null }, 0),
+  ).toBeNull();
+  expect(
+    alertFor(diagnosis({ code: "healthy", severity: "info" }), { faultWasTold: true, heldBack: null }, 0)
+      ?.title,
+  ).toBe("shop: healthy again");
+  expect(
+    alertFor(diagnosis({ code: "warming-up", severity: "info" }), { faultWasTold: true, heldBack: null }, 0),
+  ).toBeNull();
 });

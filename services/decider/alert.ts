@@ -1,5 +1,8 @@
 /** Which changes of diagnosis a person should hear of, in the words of the code book. */
-import { type Alert, DIAGNOSES, type Diagnosis } from "@baton/contracts";
+import { type Alert, DIAGNOSES, type Diagnosis, type DiagnosisCode, REFUSALS } from "@baton/contracts";
+import type { Advice } from "./advise.ts";
+import { DEATHS } from "./diagnose.ts";
+import type { Picture } from "./picture.ts";
 
 /** All deciders alert on the same diagnosis; the same id within two minutes is one alert (the stream's window). */
 const SAME_WITHIN_MS = 120_000;
@@ -12,23 +15,93 @@ export function alertAfterMs(d: Diagnosis): number {
   return d.severity === "critical" ? 0 : 5_000;
 }
 
-/** Null for what is no news. That all is well again is news only to who was told that it was not. */
-export function alertFor(d: Diagnosis, faultWasTold: boolean, nowUnixMs: number): Alert | null {
+/** Codes whose action Baton takes by itself. */
+const ACTED_ON: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
+  ...DEATHS,
+  "primary-read-only",
+  "replica-wrong-source",
+  "replica-writable",
+  "errant-gtid",
+  "replication-stopped",
+]);
+
+/**
+ * Null for what is no news. That all is well again is news only to who was told that it was not. `heldBack`: why Baton will
+ * not do what the code book says it does.
+ */
+export function alertFor(
+  d: Diagnosis,
+  o: { faultWasTold: boolean; heldBack: string | null },
+  nowUnixMs: number,
+): Alert | null {
+  const { faultWasTold, heldBack } = o;
   const entry = DIAGNOSES[d.code];
   if (entry.severity === "info" && !(d.code === "healthy" && faultWasTold)) return null;
   const about = d.node ?? d.cluster;
   return {
-    id: [d.cluster, d.epoch, d.code, d.node ?? "-", Math.floor(nowUnixMs / SAME_WITHIN_MS)].join("."),
+    id: [d.cluster, d.epoch, d.code, d.node ?? "-", window(nowUnixMs)].join("."),
     cluster: d.cluster,
     severity: entry.severity,
     code: d.code,
     title: d.code === "healthy" ? `${d.cluster}: healthy again` : `${d.cluster}: ${d.code} (${about})`,
     summary: d.summary,
-    action: entry.action,
+    action:
+      heldBack !== null && ACTED_ON.has(d.code) ? `${entry.action} But not now: ${heldBack}.` : entry.action,
     node: d.node,
     epoch: d.epoch,
     operation: null,
     source: d.decider,
+    atUnixMs: nowUnixMs,
+  };
+}
+
+function window(nowUnixMs: number): number {
+  return Math.floor(nowUnixMs / SAME_WITHIN_MS);
+}
+
+export function adviceAlert(
+  picture: Picture | undefined,
+  { about, ...advice }: Advice,
+  decider: string,
+  nowUnixMs: number,
+): Alert | null {
+  if (picture === undefined) return null;
+  const epoch = picture.state?.value.epoch ?? 0;
+  return {
+    ...advice,
+    id: [picture.cluster, epoch, "advice", advice.code, about.replaceAll(" ", "-"), window(nowUnixMs)].join(
+      ".",
+    ),
+    title: advice.title.slice(0, 200),
+    cluster: picture.cluster,
+    epoch,
+    operation: null,
+    source: decider,
+    atUnixMs: nowUnixMs,
+  };
+}
+
+export function flapAlert(
+  picture: Picture | undefined,
+  reason: string,
+  decider: string,
+  nowUnixMs: number,
+): Alert | null {
+  if (picture === undefined) return null;
+  const { cluster } = picture;
+  const state = picture.state?.value;
+  return {
+    id: [cluster, state?.epoch ?? 0, "flapping", state?.failovers.at(-1) ?? 0].join("."),
+    cluster,
+    severity: "warning",
+    code: "flapping",
+    title: `${cluster}: the flap limit is reached, the next failover will be refused`,
+    summary: `${reason}.`,
+    action: REFUSALS.flapping.action,
+    node: null,
+    epoch: state?.epoch ?? 0,
+    operation: null,
+    source: decider,
     atUnixMs: nowUnixMs,
   };
 }

@@ -1,5 +1,7 @@
 /** The answer to `baton status`: the picture, told. Pure. */
 import type { ClusterView, Diagnosis, NodeRole, NodeView } from "@baton/contracts";
+import { isCalm } from "@baton/protocol";
+import { heldBackNow } from "./brakes.ts";
 import { diagnose, nodeProblems, planNow, primaryExecuted } from "./diagnose.ts";
 import type { Picture } from "./picture.ts";
 import { follows } from "./placement.ts";
@@ -54,7 +56,7 @@ function viewNode(picture: Picture, node: string, now: number, s: VoteSettings):
     executed: status?.executed ?? null,
     quarantined: state?.quarantined.includes(node) ?? false,
     problems:
-      state === undefined || node === state.primary || state.phase !== "steady"
+      state === undefined || node === state.primary || !isCalm(state)
         ? []
         : nodeProblems(picture, node, primaryExecuted(picture, state.primary), now, s),
   };
@@ -73,7 +75,7 @@ export function viewCluster(picture: Picture, decider: string, now: number, s: V
       refusal: null,
       reason: "the cluster has not been adopted yet",
     };
-  else if (state.phase !== "steady")
+  else if (!isCalm(state))
     failover = {
       possible: false,
       candidate: null,
@@ -91,6 +93,7 @@ export function viewCluster(picture: Picture, decider: string, now: number, s: V
     operation: state?.operation?.id ?? null,
     diagnosis: verdict === null ? last : { ...last, ...verdict },
     nodes: Object.keys(picture.declared?.nodes ?? {}).map((node) => viewNode(picture, node, now, s)),
+    brake: heldBackNow(picture),
     failover,
     probers: [...liveProbers(picture, now, s)]
       .map(([prober, { region, atMs }]) => ({ prober, region, lastSampleAgeMs: now - atMs }))

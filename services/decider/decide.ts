@@ -4,8 +4,10 @@
  */
 import type { Diagnosis, DiagnosisCode, OperationKind, Vouch } from "@baton/contracts";
 import { DIAGNOSES } from "@baton/contracts";
-import { nextVouch } from "@baton/protocol";
-import { DEATHS, diagnose, primaryExecuted, type Verdict } from "./diagnose.ts";
+import { chooseDonor, isCalm, nextVouch } from "@baton/protocol";
+import { type Advice, adviceFor } from "./advise.ts";
+import { adoptionHeldBack, heldBackNow, limitNow } from "./brakes.ts";
+import { DEATHS, diagnose, primaryExecuted, reachedStatuses, type Verdict } from "./diagnose.ts";
 import { fold, forgetGone, type Input, type Picture } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { findingOf, liveProbers, reachable, replicaVotes, stands, type VoteSettings } from "./votes.ts";
@@ -23,12 +25,20 @@ export interface Order {
   stateRevision: number;
   diagnosis: DiagnosisCode;
   reason: string;
+  /** Whom a person named; null or absent: the executor chooses. */
+  candidate?: string | null;
+  /** A person goes on although a check that is not about safety fails. */
+  force?: boolean;
 }
 
 export type Effect =
   | { type: "look-now"; reason: string }
   | { type: "diagnosed"; diagnosis: Diagnosis }
   | { type: "order"; order: Order }
+  /** In mode `advise`: what Baton would do now. */
+  | { type: "advise"; advice: Advice }
+  /** The flap limit was reached just now: the next failover will be refused. */
+  | { type: "flapping"; reason: string }
   | { type: "vouch"; vouch: Vouch };
 
 /** Between two requests to look now while the evidence is incomplete: an answer takes about 2 ms. */
@@ -38,6 +48,8 @@ const LOOK_HARD_FOR_MS = 500;
 /** A node must be out of place for so long: reads that are under way during a change of reign settle in this time. */
 const ASTRAY_MS = 1_000;
 const VOUCH_EVERY_MS = 2_000;
+/** A copy that failed is costly and seldom mends itself. */
+const REBUILD_RETRY_MS = 60_000;
 /** An order whose operation has not shown itself is given again: the same order, so that it can run once only. */
 const REORDER_MS = 10_000;
 
@@ -70,9 +82,19 @@ export function decide(
     effects.push({ type: "diagnosed", diagnosis });
   }
   const order = orderFor(picture, verdict, now, s);
-  if (order !== null) {
+  if (order !== null && mayOrder(picture, order)) {
     picture = { ...picture, ordered: { stateRevision: order.stateRevision, atMs: now } };
     effects.push({ type: "order", order });
+  }
+  const advice = verdict === null ? null : adviceFor(picture, verdict, order, now, s);
+  if (advice !== null && picture.diagnosis !== null) {
+    picture = { ...picture, advised: { diagnosis: picture.diagnosis, about: advice.about } };
+    effects.push({ type: "advise", advice });
+  }
+  if (input.type === "state" && before.state !== null) {
+    const limit = limitNow(picture, now);
+    if (limit?.refusal === "flapping" && limitNow(before, now)?.refusal !== "flapping")
+      effects.push({ type: "flapping", reason: limit.reason });
   }
   if (input.type === "sample" && input.sample.status !== null) {
     const vouch = vouchFor(picture, input.sample.node, now, s);
@@ -117,10 +139,10 @@ function lookAgain(picture: Picture, now: number): Effect | null {
 
 function noteBaseline(picture: Picture, verdict: Verdict | null): Picture {
   if (verdict === null || picture.state === null) return picture;
-  const { epoch, primary, phase } = picture.state.value;
+  const { epoch, primary } = picture.state.value;
   const known = picture.statuses.get(primary);
   const well =
-    phase === "steady" &&
+    isCalm(picture.state.value) &&
     picture.suspectSinceMs === null &&
     known !== undefined &&
     known.atMs > picture.state.sinceMs &&
@@ -132,7 +154,7 @@ function noteBaseline(picture: Picture, verdict: Verdict | null): Picture {
 
 /** Keeps, for each node out of its place, since when it has been so. */
 function noteAstray(picture: Picture, now: number, s: Settings): Picture {
-  if (picture.state === null || picture.state.value.phase !== "steady") {
+  if (picture.state === null || !isCalm(picture.state.value)) {
     return picture.astraySince.size === 0 ? picture : { ...picture, astraySince: new Map() };
   }
   const { primary } = picture.state.value;
@@ -173,6 +195,12 @@ function announce(picture: Picture, verdict: Verdict, now: number, s: Settings):
   };
 }
 
+/** A pause holds back every order of Baton's own, a mode other than `auto` every one that would touch a node. */
+function mayOrder(picture: Picture, order: Order): boolean {
+  return order.kind === "adopt" ? !adoptionHeldBack(picture) : heldBackNow(picture) === null;
+}
+
+/** What Baton would order now if nothing held it back. */
 function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Settings): Order | null {
   if (verdict === null) return null;
   const revision = picture.state?.revision ?? 0;
@@ -196,33 +224,63 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
     !failedLast || state.last?.kind !== kind || now - sinceMs >= s.retryMs;
   if (DEATHS.has(verdict.code))
     return mayTry("failover") ? order("failover", state.primary, verdict.summary) : null;
-  if (verdict.code === "primary-read-only" && bootedReadOnly(picture) && state.phase === "steady") {
+  if (verdict.code === "primary-read-only" && bootedReadOnly(picture) && isCalm(state)) {
     return mayTry("reopen") ? order("reopen", state.primary, verdict.summary) : null;
   }
-  if (state.phase !== "steady" || picture.declared?.policy.rejoin !== true || !mayTry("rejoin")) return null;
+  if (!isCalm(state)) return null;
   if (
     !verdict.probers.some((v) => v.finds === "alive" && v.outcome === "ok") ||
     picture.suspectSinceMs !== null
   )
     return null;
-  for (const [node, since] of picture.astraySince) {
+  const rejoins = picture.declared?.policy.rejoin === true && mayTry("rejoin");
+  for (const [node, since] of rejoins ? picture.astraySince : []) {
+    if (node === state.operation?.node) continue;
     const known = picture.statuses.get(node);
     if (known === undefined || now - since < ASTRAY_MS) continue;
     const { astray } = placeReplica(picture, node, known.status, primaryExecuted(picture, state.primary));
     if (astray !== null) return order("rejoin", node, `${node} is not where it belongs: ${astray}.`);
   }
+  const node = nodeToRebuild(picture, now, s);
+  return node === null ? null : order("rebuild", node, `${node} is quarantined and is to be rebuilt.`);
+}
+
+/** By policy an errant node; whatever the policy, a node whose rebuilding was begun and interrupted. */
+function nodeToRebuild(picture: Picture, now: number, s: Settings): string | null {
+  const { declared, state } = picture;
+  if (declared === null || state === null || state.value.phase !== "steady") return null;
+  const { last, primary, primaryUuid, quarantined, unbuilt } = state.value;
+  const pauseMs = last?.kind === "rebuild" && last.outcome !== "completed" ? REBUILD_RETRY_MS : ASTRAY_MS;
+  if (now - state.sinceMs < pauseMs) return null;
+  const statuses = reachedStatuses(picture, now, s);
+  const executed = primaryExecuted(picture, primary);
+  for (const node of quarantined) {
+    const known = picture.statuses.get(node);
+    if (known === undefined || known.atMs <= state.sinceMs || !statuses.has(node)) continue;
+    const begun = unbuilt?.[node] !== undefined;
+    if (!begun && declared.policy.rebuild !== "auto") continue;
+    // A clean one is led home without a copy.
+    if (!begun && !placeReplica(picture, node, known.status, executed).problems.includes("errant-gtid"))
+      continue;
+    const facts = { declared, primary, primaryUuid, quarantined, node, named: null, statuses };
+    if (chooseDonor(facts).ok) return node;
+  }
   return null;
 }
 
-/** A primary that restarted is read-only by its boot configuration, and its semi-sync role is off. A person's hand leaves that on. */
+/**
+ * A primary that restarted is read-only by its boot configuration, and its semi-sync role is off. A person's hand leaves that
+ * on; so does a switchover that froze it and lost it before it could give the pen back.
+ */
 function bootedReadOnly(picture: Picture): boolean {
+  const last = picture.state?.value.last;
+  if (last?.kind === "switchover" && last.outcome === "blocked") return true;
   const status = picture.statuses.get(picture.state?.value.primary ?? "")?.status;
   return status?.serverUuid === picture.state?.value.primaryUuid && status?.semiSync?.source === false;
 }
 
 function vouchFor(picture: Picture, node: string, now: number, s: Settings): Vouch | null {
-  if (picture.state === null || picture.state.value.phase !== "steady" || picture.suspectSinceMs !== null)
-    return null;
+  if (picture.state === null || !isCalm(picture.state.value) || picture.suspectSinceMs !== null) return null;
   const { primary } = picture.state.value;
   const vote = replicaVotes(picture, primary, now, s).find((v) => v.node === node);
   const known = picture.statuses.get(node);

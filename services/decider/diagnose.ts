@@ -8,8 +8,9 @@ import type {
   ReplicaVote,
 } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
-import { type Plan, planFailover } from "@baton/protocol";
+import { isCalm, type Plan, planFailover } from "@baton/protocol";
 import { findPrimary } from "./adopt.ts";
+import { limitNow } from "./brakes.ts";
 import type { Picture } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import {
@@ -26,6 +27,9 @@ export type Verdict = Pick<Diagnosis, "code" | "node" | "summary" | "probers" | 
 /** A decider that starts in the middle of a failure concludes nothing before it has watched for so long. */
 export const WARM_UP_MS = 5_000;
 
+/** A status that arrives this soon after a change of state may have been read before it: a primary is opened just then. */
+const SETTLE_MS = 200;
+
 /** Codes that call for a failover. */
 export const DEATHS: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
   "primary-dead",
@@ -35,6 +39,7 @@ export const DEATHS: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
 /** Which problem names the whole cluster when there are several. */
 const GRAVITY: readonly DiagnosisCode[] = [
   "replica-writable",
+  "semi-sync-off",
   "semi-sync-too-few-ackers",
   "errant-gtid",
   "replica-wrong-source",
@@ -60,11 +65,11 @@ export function reachedStatuses(picture: Picture, now: number, s: VoteSettings):
   return out;
 }
 
-/** Would a failover succeed now? */
+/** Would a failover succeed now, and would Baton make it? What is not safe is said before what is only not due. */
 export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | null {
   if (picture.declared === null || picture.state === null) return null;
   const { primary, quarantined } = picture.state.value;
-  return planFailover({
+  const plan = planFailover({
     declared: picture.declared,
     primary,
     quarantined,
@@ -72,6 +77,8 @@ export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | 
     primaryExecuted: primaryExecuted(picture, primary),
     vouches: picture.vouches,
   });
+  const limit = plan.possible ? limitNow(picture, now) : null;
+  return limit === null ? plan : { possible: false, ...limit, notChosen: plan.notChosen };
 }
 
 function hasBaseline(picture: Picture, replicas: readonly ReplicaVote[], now: number): boolean {
@@ -160,7 +167,7 @@ function diagnoseDeath(picture: Picture, evidence: Evidence, now: number, s: Vot
       ...evidence,
       code: "failover-not-possible",
       refusal: plan.refusal,
-      summary: `${found} ${said} A failover would not be safe: ${plan.reason}.`,
+      summary: `${found} ${said} No failover now (${plan.refusal}): ${plan.reason}.`,
     };
   }
   return {
@@ -208,7 +215,7 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
   const known = picture.statuses.get(primary);
   // Right after a change of state the last status may be of the time before it.
   const present = known !== undefined && known.atMs > state.sinceMs ? known.status : null;
-  if (present?.readOnly === true && state.value.phase === "steady")
+  if (present?.readOnly === true && (known?.atMs ?? 0) > state.sinceMs + SETTLE_MS && isCalm(state.value))
     return {
       ...evidence,
       code: "primary-read-only",
@@ -217,6 +224,12 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
 
   const problems: { code: DiagnosisCode; node: string; text: string }[] = [];
   const semi = present?.semiSync;
+  if (semi?.source === false && present?.readOnly === false && state.value.phase === "steady")
+    problems.push({
+      code: "semi-sync-off",
+      node: primary,
+      text: `${primary} answers writes that no replica has acknowledged`,
+    });
   if (semi?.source === true && semi.clients < semi.acks)
     problems.push({
       code: "semi-sync-too-few-ackers",

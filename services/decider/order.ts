@@ -27,11 +27,23 @@ export type OrderResult = { ok: true; operation: string; by: "me" | "another" } 
 
 /** Another decider that holds the lock has this long to append its intent; then we append the same one. */
 const PEER_GRACE_MS = 250;
-/** A node is led home in calm; a failover never waits for that. */
-const YIELDS: ReadonlySet<OperationKind> = new Set<OperationKind>(["rejoin", "reopen"]);
+/**
+ * What gives way to what. A node is led home in calm; a failover never waits for that. A rebuild may take hours and the server
+ * goes on with the copy alone: it gives way to all that keeps the others well, and is carried on afterwards.
+ */
+const YIELDS: Partial<Record<OperationKind, ReadonlySet<OperationKind>>> = {
+  rejoin: new Set(["failover"]),
+  reopen: new Set(["failover"]),
+  rebuild: new Set(["failover", "reopen", "rejoin"]),
+};
 
 export function operationName(cluster: string, order: Order): string {
-  const about = order.kind === "failover" ? String(order.epoch + 1) : order.node;
+  const about =
+    order.kind === "failover"
+      ? String(order.epoch + 1)
+      : order.kind === "switchover"
+        ? (order.candidate ?? order.node)
+        : order.node;
   return `${order.kind}-${cluster}-${about}-${order.stateRevision}`;
 }
 
@@ -55,7 +67,7 @@ export async function giveOrder(
       if (await ports.stateMoves(cluster, order.stateRevision, PEER_GRACE_MS))
         return { ok: true, operation, by: "another" };
       lockRevision = found.revision;
-    } else if (order.kind === "failover" && YIELDS.has(found.value.kind)) {
+    } else if (YIELDS[found.value.kind]?.has(order.kind) === true) {
       lockRevision = await ports.lockUpdate(cluster, holder, found.revision);
       if (lockRevision === null) return { ok: false, why: "the cluster's lock moved on just now" };
     } else {
@@ -73,6 +85,8 @@ export async function giveOrder(
     diagnosis: order.diagnosis,
     reason: order.reason,
     decider,
+    candidate: order.candidate ?? null,
+    ...(order.force === true ? { force: true } : {}),
     nodes: Object.fromEntries(nodes.map((n) => [n, statuses.get(n) ?? null])),
   };
   let expected = lastSequence;

@@ -3,7 +3,17 @@
  * state, the ledger. A value: every change makes a new one. Times are the decider's own monotonic milliseconds,
  * taken when a message arrives; nobody else's clock decides anything.
  */
-import type { ClusterState, DeclaredCluster, Diagnosis, NodeStatus, Sample, Vouch } from "@baton/contracts";
+import type {
+  Brake,
+  ClusterState,
+  DeclaredCluster,
+  Diagnosis,
+  NodeStatus,
+  Sample,
+  Vouch,
+} from "@baton/contracts";
+import { type Brakes, NO_BRAKES } from "@baton/protocol";
+import { dateFailovers } from "./brakes.ts";
 
 export interface Seen {
   sample: Sample;
@@ -27,6 +37,13 @@ export interface Picture {
   } | null;
   /** Whether the bucket has been read: before that, "no state" means nothing. */
   readonly stateKnown: boolean;
+  readonly brakes: Brakes;
+  /** Whether that bucket has been read: before that, nothing is ordered. */
+  readonly brakesKnown: boolean;
+  /** The state's date of each failover → when it ended by our own clock */
+  readonly failoversMs: ReadonlyMap<number, number>;
+  /** What a person has been advised of in this diagnosis, so that it is said once. */
+  readonly advised: { readonly diagnosis: Diagnosis; readonly about: string } | null;
   /** node → prober → last sample */
   readonly seen: ReadonlyMap<string, ReadonlyMap<string, Seen>>;
   /** node → the newest status any prober has read */
@@ -53,6 +70,10 @@ export function emptyPicture(cluster: string, now: number): Picture {
     declared: null,
     state: null,
     stateKnown: false,
+    brakes: NO_BRAKES,
+    brakesKnown: false,
+    failoversMs: new Map(),
+    advised: null,
     seen: new Map(),
     statuses: new Map(),
     vouches: new Map(),
@@ -69,8 +90,10 @@ export function emptyPicture(cluster: string, now: number): Picture {
 export type Input =
   | { type: "sample"; sample: Sample }
   | { type: "declared"; declared: DeclaredCluster | null }
-  | { type: "state"; state: ClusterState | null; revision: number }
+  | { type: "state"; state: ClusterState | null; revision: number; nowUnixMs: number }
   | { type: "state-known" }
+  | { type: "brake"; of: keyof Brakes; brake: Brake | null }
+  | { type: "brakes-known" }
   | { type: "vouch"; node: string; vouch: Vouch | null }
   | { type: "order-failed"; stateRevision: number }
   | { type: "tick" };
@@ -86,10 +109,21 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
       return {
         ...picture,
         state: input.state === null ? null : { value: input.state, revision: input.revision, sinceMs: now },
+        failoversMs: dateFailovers(
+          picture.failoversMs,
+          input.state?.failovers ?? [],
+          picture.state !== null,
+          now,
+          input.nowUnixMs,
+        ),
         astraySince: new Map(),
       };
     case "state-known":
       return { ...picture, stateKnown: true };
+    case "brake":
+      return { ...picture, brakes: { ...picture.brakes, [input.of]: input.brake } };
+    case "brakes-known":
+      return { ...picture, brakesKnown: true };
     case "vouch": {
       const vouches = new Map(picture.vouches);
       if (input.vouch === null) vouches.delete(input.node);

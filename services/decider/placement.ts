@@ -54,13 +54,14 @@ export function placeReplica(
     if (restartedSince(status, picture.vouches.get(node)))
       astray ??= "it restarted and its replication stands still";
   }
-  // A node that follows may be ahead of the primary's last sample; one that stands still cannot.
-  const extra =
-    r === null || !atHome ? GtidSet.parse(status.executed).subtract(primaryExecuted) : GtidSet.empty;
-  if (!extra.isEmpty()) problems.push("errant-gtid");
+  // A node that follows may be ahead of the primary's last sample, but only in what this primary wrote itself.
+  const ahead = GtidSet.parse(status.executed).subtract(primaryExecuted);
+  const extra = r === null || !atHome ? ahead : ahead.subtract(ahead.onlyFrom(state.primaryUuid));
+  const primarySeenMs = picture.statuses.get(state.primary)?.atMs ?? Number.NEGATIVE_INFINITY;
+  if (!extra.isEmpty() && primarySeenMs > (picture.state?.sinceMs ?? 0)) problems.push("errant-gtid");
   if (state.quarantined.includes(node)) {
     if (!problems.includes("errant-gtid") && astray === null) problems.push("errant-gtid");
-    if (!extra.isEmpty()) astray = null;
+    if (!extra.isEmpty() || state.unbuilt?.[node] !== undefined) astray = null;
   }
   return { problems, astray };
 }

@@ -95,6 +95,7 @@ export async function rehearse(settings: Settings): Promise<void> {
       operation: null,
       last: null,
       quarantined: [],
+      failovers: [],
     },
   });
   for (const node of ["n1", "n2", "n3"]) sample(node, "ok", 0, statusOf(node, "on"));
@@ -104,7 +105,11 @@ export async function rehearse(settings: Settings): Promise<void> {
 
   for (const effect of effects) {
     if (effect.type !== "diagnosed") continue;
-    const alert = alertFor(Diagnosis.parse(effect.diagnosis), false, Date.now());
+    const alert = alertFor(
+      Diagnosis.parse(effect.diagnosis),
+      { faultWasTold: false, heldBack: null },
+      Date.now(),
+    );
     if (alert !== null) Alert.parse(alert);
   }
   const order = effects.find((e) => e.type === "order");

@@ -14,12 +14,14 @@ export const uuid = (node: string) => `${(node.at(-1) ?? "").repeat(8)}-0000-000
 
 export class Scene {
   now = 1_000;
+  /** The decider's wall clock. */
+  unixMs = 1_700_000_000_000;
   picture: Picture;
   effects: Effect[] = [];
   readonly #seq = new Map<string, number>();
   readonly settings: Settings;
 
-  constructor(nodes = 3, settings: Partial<Settings> = {}, acks = 1) {
+  constructor(nodes = 3, settings: Partial<Settings> = {}, acks = 1, policy: object = {}) {
     this.settings = { ...SETTINGS, ...settings };
     this.picture = emptyPicture("shop", this.now);
     const declared = DeclaredCluster.parse({
@@ -27,10 +29,11 @@ export class Scene {
       nodes: Object.fromEntries(
         Array.from({ length: nodes }, (_, i) => [`n${i + 1}`, { host: `h${i + 1}`, port: 3306 }]),
       ),
-      policy: { acks },
+      policy: { acks, ...policy },
     });
     this.feed({ type: "declared", declared });
     this.feed({ type: "state-known" });
+    this.feed({ type: "brakes-known" });
   }
 
   feed(input: Input): Effect[] {
@@ -54,6 +57,7 @@ export class Scene {
     return this.feed({
       type: "state",
       revision,
+      nowUnixMs: this.unixMs,
       state: {
         cluster: "shop",
         epoch: 1,
@@ -63,6 +67,7 @@ export class Scene {
         operation: null,
         last: null,
         quarantined: [],
+        failovers: [],
         ...more,
       },
     });

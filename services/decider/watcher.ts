@@ -1,16 +1,27 @@
 /** The decider's shell: feeds what arrives on the bus to the core, one picture a cluster, and carries out its effects. */
 import { type Bus, BusConflict } from "@baton/bus";
-import { BatonError, type Diagnosis, MESSAGES } from "@baton/contracts";
+import { ALL_CLUSTERS, type Alert, BatonError, type Brake, type Diagnosis, MESSAGES } from "@baton/contracts";
 import { type ServiceContext, startTrace } from "@baton/runtime";
-import { alertAfterMs, alertFor } from "./alert.ts";
+import { adviceAlert, alertAfterMs, alertFor, flapAlert } from "./alert.ts";
 import { viewCluster } from "./answer.ts";
+import { heldBackNow } from "./brakes.ts";
+import { ack, type BrakePorts, pause, resume } from "./commands/brakes.ts";
+import { requireKnown } from "./commands/known-cluster.ts";
+import { planRebuild } from "./commands/rebuild.ts";
+import { planOrder } from "./commands/switchover.ts";
 import { decide, type Effect, type Order, type Settings } from "./decide.ts";
-import { giveOrder, type OrderPorts } from "./order.ts";
+import { giveOrder, type OrderPorts, type OrderResult } from "./order.ts";
 import { emptyPicture, type Input, type Picture } from "./picture.ts";
 import { rehearse } from "./rehearsal.ts";
 
 /** Freshness ends without a message to say so; this is how often that is noticed. */
 const TICK_MS = 250;
+/** A plan for a person rests on what was read after the last change of state. */
+const LOOKED_WITHIN_MS = 1_000;
+const LOOK_EVERY_MS = 10;
+/** A person's order waits for the lock of an operation that has just ended. */
+const RELEASE_TRIES = 20;
+const RELEASE_EVERY_MS = 100;
 
 export class Watcher {
   readonly #pictures = new Map<string, Picture>();
@@ -22,7 +33,8 @@ export class Watcher {
   readonly #ctx: ServiceContext;
   readonly #settings: Settings;
   readonly #stops: (() => void | Promise<void>)[] = [];
-  readonly #known = { state: false, declared: false };
+  readonly #known = { state: false, declared: false, brakes: false };
+  #brakeOfAll: Brake | null = null;
 
   constructor(ctx: ServiceContext) {
     this.#ctx = ctx;
@@ -36,7 +48,11 @@ export class Watcher {
     this.#stops.push(
       await bus.bucket("baton_state").watch({
         onChange: (cluster, state, revision) => {
-          this.#feed(cluster, { type: "state", state, revision: state === null ? 0 : revision }, null);
+          this.#feed(
+            cluster,
+            { type: "state", state, revision: state === null ? 0 : revision, nowUnixMs: Date.now() },
+            null,
+          );
           for (const wake of this.#waiting.get(cluster) ?? []) wake();
           void this.#refreshSequence(cluster);
         },
@@ -49,6 +65,18 @@ export class Watcher {
         onChange: (key, vouch) => {
           const [cluster = "", node = ""] = key.split(".");
           this.#feed(cluster, { type: "vouch", node, vouch }, null);
+        },
+      }),
+      await bus.bucket("baton_brakes").watch({
+        onChange: (key, brake) => {
+          if (key !== ALL_CLUSTERS) return this.#feed(key, { type: "brake", of: "own", brake }, null);
+          this.#brakeOfAll = brake;
+          for (const cluster of this.#pictures.keys())
+            this.#feed(cluster, { type: "brake", of: "all", brake }, null);
+        },
+        onReady: () => {
+          this.#known.brakes = true;
+          for (const cluster of this.#pictures.keys()) this.#feed(cluster, { type: "brakes-known" }, null);
         },
       }),
       await bus.bucket("baton_clusters").watch({
@@ -66,13 +94,7 @@ export class Watcher {
         this.#feed(sample.cluster, { type: "sample", sample }, meta.traceparent);
       }),
       await bus.serve("status", async ({ cluster }) => {
-        if (cluster !== null && this.#pictures.get(cluster)?.declared == null) {
-          throw new BatonError("E_NOT_FOUND", {
-            place: "status",
-            message: `No cluster is called ${JSON.stringify(cluster)}.`,
-            remedy: "`baton status` without a name lists all; `baton apply` declares one.",
-          });
-        }
+        if (cluster !== null) requireKnown(cluster, this.#declared(), "status");
         const now = performance.now();
         return {
           decider: this.#ctx.instance,
@@ -81,6 +103,21 @@ export class Watcher {
             .map((p) => viewCluster(p, this.#ctx.instance, now, this.#settings)),
         };
       }),
+      await bus.serve("switchover", async (request) => {
+        requireKnown(request.cluster, this.#declared(), "switchover");
+        const picture = await this.#lookedSince(request.cluster);
+        const { reply, order } = planOrder(picture, request, performance.now(), this.#settings);
+        return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
+      }),
+      await bus.serve("rebuild", async (request) => {
+        requireKnown(request.cluster, this.#declared(), "rebuild");
+        const picture = this.#pictures.get(request.cluster) as Picture;
+        const { order, donor } = planRebuild(picture, request, performance.now(), this.#settings);
+        return { operation: await this.#giveForPerson(picture, order), node: request.node, from: donor };
+      }),
+      await bus.serve("pause", (request) => pause(request, this.#brakePorts())),
+      await bus.serve("resume", (request) => resume(request, this.#brakePorts())),
+      await bus.serve("ack", (request) => ack(request, this.#brakePorts())),
     );
     const timer = setInterval(() => {
       for (const cluster of this.#pictures.keys()) this.#feed(cluster, { type: "tick" }, null);
@@ -89,9 +126,20 @@ export class Watcher {
   }
 
   ready(): { ok: boolean; why?: string } {
-    return this.#known.state && this.#known.declared
+    return this.#known.state && this.#known.declared && this.#known.brakes
       ? { ok: true }
-      : { ok: false, why: "the clusters and their states have not been read from NATS yet" };
+      : { ok: false, why: "the clusters, their states and their brakes have not been read from NATS yet" };
+  }
+
+  /** @throws BatonError E_NO_ANSWER before the declarations have been read: a name that is not known yet is not unknown. */
+  #declared(): string[] {
+    if (!this.#known.declared)
+      throw new BatonError("E_NO_ANSWER", {
+        place: this.#ctx.instance,
+        message: "It has only just started and has not read the clusters from NATS yet.",
+        remedy: "Ask again in a moment.",
+      });
+    return [...this.#pictures.values()].filter((p) => p.declared !== null).map((p) => p.cluster);
   }
 
   async stop(): Promise<void> {
@@ -103,8 +151,12 @@ export class Watcher {
     const now = performance.now();
     let before = this.#pictures.get(cluster);
     if (before === undefined) {
-      before = emptyPicture(cluster, now);
-      if (this.#known.state) before = { ...before, stateKnown: true };
+      before = {
+        ...emptyPicture(cluster, now),
+        stateKnown: this.#known.state,
+        brakes: { own: null, all: this.#brakeOfAll },
+        brakesKnown: this.#known.brakes,
+      };
     }
     const { picture, effects } = decide(before, input, now, this.#settings);
     this.#pictures.set(cluster, picture);
@@ -141,6 +193,17 @@ export class Watcher {
         this.#alertLater(cluster, d, traceparent);
         return;
       }
+      case "advise":
+        log.info({ cluster, code: effect.advice.code }, `${effect.advice.title}: ${effect.advice.summary}`);
+        this.#alert(
+          adviceAlert(this.#pictures.get(cluster), effect.advice, instance, Date.now()),
+          traceparent,
+        );
+        return;
+      case "flapping":
+        log.warn({ cluster }, `${cluster}: flapping: ${effect.reason}`);
+        this.#alert(flapAlert(this.#pictures.get(cluster), effect.reason, instance, Date.now()), traceparent);
+        return;
       case "vouch":
         void bus
           .bucket("baton_vouch")
@@ -158,38 +221,88 @@ export class Watcher {
   #alertLater(cluster: string, d: Diagnosis, traceparent: string): void {
     clearTimeout(this.#alerts.get(cluster));
     const tell = () => {
-      const { bus, log } = this.#ctx;
-      const alert = alertFor(d, this.#told.has(cluster), Date.now());
+      const picture = this.#pictures.get(cluster);
+      const heldBack = picture === undefined ? null : heldBackNow(picture);
+      const alert = alertFor(d, { faultWasTold: this.#told.has(cluster), heldBack }, Date.now());
       if (alert === null) return;
       if (d.code === "healthy") this.#told.delete(cluster);
       else this.#told.add(cluster);
-      void bus
-        .append(MESSAGES.alert, alert, { traceparent, msgId: alert.id })
-        .catch((error: unknown) =>
-          log.error({ err: error, alert: alert.id }, "an alert could not be stored"),
-        );
+      this.#alert(alert, traceparent);
     };
     const afterMs = alertAfterMs(d);
     if (afterMs === 0) tell();
     else this.#alerts.set(cluster, setTimeout(tell, afterMs));
   }
 
+  #alert(alert: Alert | null, traceparent: string): void {
+    if (alert === null) return;
+    const { bus, log } = this.#ctx;
+    void bus
+      .append(MESSAGES.alert, alert, { traceparent, msgId: alert.id })
+      .catch((error: unknown) => log.error({ err: error, alert: alert.id }, "an alert could not be stored"));
+  }
+
+  async #give(picture: Picture, order: Order, traceparent: string): Promise<OrderResult> {
+    const { cluster } = picture;
+    return giveOrder(
+      cluster,
+      order,
+      this.#ctx.instance,
+      new Map([...picture.statuses].map(([node, known]) => [node, known.status])),
+      Object.keys(picture.declared?.nodes ?? {}),
+      this.#sequences.get(cluster) ?? (await this.#refreshSequence(cluster)),
+      Date.now(),
+      this.#ports(traceparent),
+    );
+  }
+
+  /** The picture once every node has been looked at since its state last changed, or as it is after a second. */
+  async #lookedSince(cluster: string): Promise<Picture> {
+    const missing = () => {
+      const { declared, state, statuses } = this.#pictures.get(cluster) as Picture;
+      return Object.keys(declared?.nodes ?? {}).filter(
+        (node) => (statuses.get(node)?.atMs ?? Number.NEGATIVE_INFINITY) <= (state?.sinceMs ?? 0),
+      );
+    };
+    const until = performance.now() + LOOKED_WITHIN_MS;
+    if (missing().length > 0)
+      this.#carryOut(cluster, { type: "look-now", reason: "a person asks" }, startTrace());
+    while (missing().length > 0 && performance.now() < until)
+      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+    return this.#pictures.get(cluster) as Picture;
+  }
+
+  /** What a person asks for, by its name. @throws BatonError E_LOCKED when another operation has the cluster */
+  async #giveForPerson(picture: Picture, order: Order): Promise<string> {
+    const { cluster } = picture;
+    const trace = startTrace();
+    let result = await this.#give(picture, order, trace);
+    // The last operation holds the lock until all that it has told is stored.
+    for (let tries = 0; !result.ok && tries < RELEASE_TRIES; tries++) {
+      await this.#stateMoves(cluster, order.stateRevision, RELEASE_EVERY_MS);
+      if (this.#pictures.get(cluster)?.state?.revision !== order.stateRevision) break;
+      result = await this.#give(picture, order, trace);
+    }
+    void this.#refreshSequence(cluster);
+    if (!result.ok)
+      throw new BatonError("E_LOCKED", {
+        place: `${order.kind} ${cluster}`,
+        message: `Not ordered: ${result.why}.`,
+        remedy: "Wait until that has ended; `baton status` shows it.",
+      });
+    this.#ctx.log.info(
+      { cluster, operation: result.operation },
+      `${cluster}: ${order.kind} ordered by a person: ${order.reason}`,
+    );
+    return result.operation;
+  }
+
   async #order(cluster: string, order: Order, traceparent: string): Promise<void> {
-    const { log, instance } = this.#ctx;
+    const { log } = this.#ctx;
     const picture = this.#pictures.get(cluster);
     if (picture === undefined) return;
     try {
-      const sequence = this.#sequences.get(cluster) ?? (await this.#refreshSequence(cluster));
-      const result = await giveOrder(
-        cluster,
-        order,
-        instance,
-        new Map([...picture.statuses].map(([node, known]) => [node, known.status])),
-        Object.keys(picture.declared?.nodes ?? {}),
-        sequence,
-        Date.now(),
-        this.#ports(traceparent),
-      );
+      const result = await this.#give(picture, order, traceparent);
       if (result.ok) {
         log.info(
           { cluster, operation: result.operation },
@@ -219,6 +332,22 @@ export class Watcher {
       this.#ctx.log.debug({ err: error, cluster }, "the last intent's sequence could not be read");
       return this.#sequences.get(cluster) ?? 0;
     }
+  }
+
+  #brakePorts(): BrakePorts {
+    const { bus, instance } = this.#ctx;
+    const brakes = bus.bucket("baton_brakes");
+    const traceparent = startTrace();
+    return {
+      decider: instance,
+      nowUnixMs: () => Date.now(),
+      declared: () => this.#declared(),
+      state: async (cluster) => (await bus.bucket("baton_state").get(cluster))?.value ?? null,
+      get: (key) => brakes.get(key),
+      update: (key, brake, revision) => brakes.update(key, brake, revision),
+      event: async (event, id) => void (await bus.append(MESSAGES.event, event, { traceparent, msgId: id })),
+      alert: async (alert) => this.#alert(alert, traceparent),
+    };
   }
 
   #ports(traceparent: string): OrderPorts {

@@ -1,5 +1,5 @@
 /**
- * What the world is told of a failover, made from the state alone, so that a successor which finds the operation ended can
+ * What the world is told of a change of reign, made from the state alone, so that a successor which finds the operation ended can
  * say it again; the stream drops what was said already.
  */
 import type { Alert, ClusterState, DeclaredCluster, Event, Intent } from "@baton/contracts";
@@ -29,10 +29,11 @@ export function primaryChanged(intent: Intent, state: ClusterState, declared: De
 }
 
 /** `state` is the one in which the operation is the last ended. */
-export function failoverEnded(intent: Intent, state: ClusterState): { event: Told; alert: Warned } {
+export function reignEnded(intent: Intent, state: ClusterState): { event: Told; alert: Warned } {
   const outcome = state.last?.outcome ?? "completed";
   const code = state.last?.code ?? null;
   const blocked = outcome === "blocked";
+  const planned = intent.kind === "switchover";
   return {
     event: {
       type: "operation-ended",
@@ -40,20 +41,22 @@ export function failoverEnded(intent: Intent, state: ClusterState): { event: Tol
       node: state.primary,
       outcome,
       code,
-      summary: `failover of ${intent.cluster} from ${intent.node} to ${state.primary}: ${outcome}`,
+      summary: `${intent.kind} of ${intent.cluster} from ${intent.node} to ${state.primary}: ${outcome}`,
       primary: null,
       previous: intent.node,
       next: blocked ? `baton status ${intent.cluster}` : null,
       detail: {},
     },
     alert: {
-      severity: blocked ? "critical" : "warning",
+      severity: blocked ? "critical" : planned ? "info" : "warning",
       code: blocked && code !== null ? code : "primary-changed",
       title: `${intent.cluster}: ${state.primary} is primary in place of ${intent.node}`,
-      summary: `Failover ${intent.operation} led to epoch ${state.epoch}. ${intent.reason}`,
+      summary: `${planned ? "Switchover" : "Failover"} ${intent.operation} led to epoch ${state.epoch}. ${intent.reason}`,
       action: blocked
         ? "Writes wait until replicas follow the new primary: bring them back."
-        : `Nothing now. Find out why ${intent.node} died; it rejoins by itself if it is clean.`,
+        : planned
+          ? "Nothing."
+          : `Nothing now. Find out why ${intent.node} died; it rejoins by itself if it is clean.`,
       node: state.primary,
     },
   };

@@ -5,14 +5,11 @@
 import type { RefusalCode } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
 import { ackersOf, choose, commit, contenderOf, end, heldBy } from "@baton/protocol";
-import { failoverEnded, primaryChanged } from "./announcement.ts";
-import { proveByCanary } from "./canary.ts";
+import { applyReceived, carryForward } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
-import type { Hand } from "./hand.ts";
 import { type Operation, within } from "./operation.ts";
 import { type Fence, fence, type Stopped } from "./receivers.ts";
 import { Refusal } from "./refusal.ts";
-import { standStill } from "./stand-still.ts";
 
 /** From the claimed state to the end. @throws Refusal before the commit point; Superseded at any time. */
 export async function failover(op: Operation): Promise<void> {
@@ -133,160 +130,6 @@ function readHistory(op: Operation, fenced: Fence, needed: number) {
     summary: `${fenced.stopped.size} replicas read while stopped, ${vouching} can vouch`,
     detail: { sets, lastKnownOfPrimary: primaryExecuted.toString(), required: required.toString() },
   };
-}
-
-/** Waits until the node has executed what it has received. A standing applier is started first. */
-async function applyReceived(
-  hand: Hand,
-  received: string,
-  applierOn: boolean,
-  deadlineMs: number,
-): Promise<void> {
-  if (received === "") return;
-  const wait = hand.dialect.waitApplied(received, deadlineMs);
-  const rows = await hand.run(applierOn ? [wait] : [hand.dialect.startApplier, wait], deadlineMs + 1_000);
-  if (!hand.dialect.applied(rows.at(-1) ?? []))
-    throw new Refusal("catch-up-timeout", `${hand.node} did not apply ${received} within ${deadlineMs} ms`);
-}
-
-/** Steps 6 to 8: open and point the others at once, announce, prove. The candidate is the state's primary. */
-async function carryForward(op: Operation): Promise<void> {
-  const candidate = op.state.primary;
-  const old = op.intent.node;
-  const { acks, deadlines } = op.declared.policy;
-  const others = ackersOf(op.declared, old, op.state.quarantined).filter((n) => n !== candidate);
-
-  const opening = op.step("open", async () => {
-    const hand = await op.hand(candidate, deadlines.openMs);
-    if (op.takenOver) await applyAll(op, hand);
-    await hand.run(hand.dialect.openPrimary({ acks }), deadlines.openMs);
-    return { value: hand, summary: `${candidate} accepts writes` };
-  });
-  const repointing = op.step("repoint", () => repoint(op, candidate, others));
-  repointing.catch(() => undefined);
-
-  const hand = await opening.catch(async (error: unknown) => {
-    if (!(error instanceof Refusal) || !isOverdue(op)) throw error;
-    await block(op, error);
-    return null;
-  });
-  if (hand === null) return;
-  op.event(primaryChanged(op.intent, op.state, op.declared));
-
-  await op.step("announce", async () => {
-    const repointed = await repointing;
-    // The old channel goes only now: it costs file work that no client should wait for, and stopped it is inert.
-    await standStill(hand, deadlines.openMs);
-    await hand.run(hand.dialect.resetReplication, deadlines.openMs);
-    const short = repointed.length < acks;
-    await op.change(
-      end(
-        op.state,
-        short ? "blocked" : "completed",
-        short ? "too-few-ackers-left" : null,
-        op.ports.nowUnixMs(),
-      ),
-    );
-    return {
-      value: null,
-      summary: `epoch ${op.epoch} is steady with ${candidate}; ${repointed.length} of ${others.length} replicas follow it`,
-    };
-  });
-  const told = failoverEnded(op.intent, op.state);
-  op.event(told.event);
-  op.alert(told.alert);
-
-  await op
-    .step("prove", () => proveByCanary(op, hand, others))
-    .catch((error: unknown) => {
-      if (!(error instanceof Refusal)) throw error;
-    });
-}
-
-/** After the commit point the operation is taken up again and again, but not for ever. */
-const FORWARD_MOST_MS = 60_000;
-
-function isOverdue(op: Operation): boolean {
-  const startedUnixMs = op.state.operation?.startedUnixMs ?? 0;
-  return op.ports.nowUnixMs() - startedUnixMs > FORWARD_MOST_MS;
-}
-
-/** The candidate was lost after the commit point and did not come back: a person must decide. */
-async function block(op: Operation, why: Refusal): Promise<void> {
-  await op.change(end(op.state, "blocked", why.code, op.ports.nowUnixMs()));
-  const told = failoverEnded(op.intent, op.state);
-  op.event({ ...told.event, summary: `${told.event.summary}: ${why.message}` });
-  op.alert({
-    ...told.alert,
-    summary: why.message,
-    action: `Bring ${op.state.primary} back: it holds the last history. Nothing accepts writes until then.`,
-  });
-}
-
-async function applyAll(op: Operation, hand: Hand): Promise<void> {
-  const { deadlines } = op.declared.policy;
-  const status = await hand.status(deadlines.openMs);
-  const r = status.replica;
-  if (r === null || GtidSet.parse(status.executed).contains(GtidSet.parse(r.received))) return;
-  await applyReceived(hand, r.received, r.applier === "on", deadlines.catchUpMs);
-}
-
-/**
- * Points every other acker at the candidate, all at once; one that fails is left to a later rejoin. Only the stopped
- * receiver is redirected: the applier runs on and its relay logs stay, so nobody waits for it (docs/decisions/0004).
- */
-async function repoint(op: Operation, candidate: string, others: readonly string[]) {
-  const { deadlines } = op.declared.policy;
-  const failed: Record<string, string> = {};
-  const done: string[] = [];
-  await Promise.all(
-    others.map(async (node) => {
-      try {
-        const hand = await op.hand(node, deadlines.openMs);
-        const d = hand.dialect;
-        const { target, account, tls } = sourceOf(op, candidate);
-        op.assertMine();
-        await hand.run(
-          [
-            d.stopReceiver,
-            ...d.becomeReplica,
-            d.redirectReceiver(target, account, { tls }),
-            d.startReplication,
-          ],
-          deadlines.openMs,
-        );
-        done.push(node);
-      } catch (error) {
-        failed[node] = error instanceof Error ? error.message : String(error);
-      }
-    }),
-  );
-  op.assertMine();
-  const all = done.length === others.length;
-  return {
-    value: done,
-    summary: all
-      ? `${done.join(", ") || "no replica"} follow${done.length === 1 ? "s" : ""} ${candidate}`
-      : `could not be pointed at ${candidate}: ${Object.keys(failed).join(", ")}`,
-    detail: { repointed: done, failed },
-  };
-}
-
-function sourceOf(op: Operation, primary: string) {
-  const declared = op.declared.nodes[primary];
-  const access = op.ports.access(op.cluster);
-  return {
-    target: { host: declared?.host ?? "", port: declared?.port ?? 0 },
-    account: access.replication ?? access,
-    tls: access.tls !== undefined,
-  };
-}
-
-/** The statements that make a clean node that stands still, whatever it was, an acker of the primary. */
-export function followPrimary(op: Operation, hand: Hand, primary: string): string[] {
-  const { target, account, tls } = sourceOf(op, primary);
-  const d = hand.dialect;
-  return [...d.becomeReplica, d.follow(target, account, { tls }), d.startReplication];
 }
 
 /** Before the commit point: puts back what was changed, gives the epoch back, says why. */

@@ -1,9 +1,10 @@
 /**
  * Lets the lab stop this process at an exact place in an operation: `BATON_FAULT_POINT=after:commit=kill` or
- * `before:open=pause` (SIGKILL, SIGSTOP), once a process, in failovers that it began itself. This is how "killed after each step" is tried; unset, it does nothing.
+ * `before:open=pause` (SIGKILL, SIGSTOP), once a process, in failovers, switchovers and rebuilds that it began itself. This is how "killed after each step" is tried; unset, it does nothing.
  */
 import { type OperationKind, type StepName, StepName as StepNames } from "@baton/contracts";
 
+const KINDS: ReadonlySet<OperationKind> = new Set<OperationKind>(["failover", "switchover", "rebuild"]);
 const wanted = parse(process.env.BATON_FAULT_POINT);
 let fired = false;
 
@@ -25,7 +26,7 @@ function parse(
 }
 
 export function faultPoint(when: "before" | "after", kind: OperationKind, step: StepName): void {
-  if (wanted === null || fired || kind !== "failover" || wanted.when !== when || wanted.step !== step) return;
+  if (wanted === null || fired || !KINDS.has(kind) || wanted.when !== when || wanted.step !== step) return;
   fired = true;
   process.kill(process.pid, wanted.signal);
 }

@@ -45,7 +45,7 @@ async function untilHeldOff(helper: Hand, hand: Hand, deadlineMs: number): Promi
   );
 }
 
-async function killClients(helper: Hand, deadlineMs: number): Promise<number> {
+export async function killClients(helper: Hand, deadlineMs: number): Promise<number> {
   const [rows] = await helper.run(helper.dialect.clientSessions, deadlineMs);
   const kills = (rows ?? []).map((row) => helper.dialect.kill(Number(row.id)));
   // One that ended by itself makes KILL fail with "Unknown thread id", so each is its own statement.

@@ -4,7 +4,7 @@
  * is never reopened inside the operation (SAFETY.md, "The executor that slept").
  */
 import type { NodeStatus } from "@baton/contracts";
-import type { Dialect, Row, Session } from "@baton/mysql";
+import { type Dialect, MysqlFault, type Row, type Session } from "@baton/mysql";
 import { Refusal } from "./refusal.ts";
 
 export interface Hand {
@@ -86,6 +86,7 @@ export class SessionHand implements Hand {
       throw new Refusal(
         "node-lost",
         `${this.node}: ${error instanceof Error ? error.message : String(error)}`,
+        error instanceof MysqlFault ? { errno: error.errno, outcome: error.outcome } : {},
       );
     }
   }

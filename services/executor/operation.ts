@@ -15,6 +15,7 @@ import type {
   StepName,
   Vouch,
 } from "@baton/contracts";
+import type { Brakes } from "@baton/protocol";
 import type { Hand } from "./hand.ts";
 import { Refusal, Superseded } from "./refusal.ts";
 
@@ -30,9 +31,12 @@ export interface Ports {
   /** A further session to a node whose hand this operation holds, without a lock of its own. */
   openHelper(cluster: string, node: string, connectMs: number): Promise<Hand>;
   vouches(cluster: string): ReadonlyMap<string, Vouch>;
+  brakes(cluster: string): Promise<Brakes>;
   access(cluster: string): MysqlAccess;
   publishStep(step: Step): Promise<void>;
   publishEvent(event: Event): Promise<void>;
+  /** As `publishEvent`, but rejects when the stream has not stored it. */
+  archiveEvent(event: Event): Promise<void>;
   publishAlert(alert: Alert): Promise<void>;
   /** Where the lab may stop this process (fault-point.ts). */
   passing?(when: "before" | "after", kind: OperationKind, step: StepName): void;
@@ -85,6 +89,11 @@ export class Operation {
     return this.#state;
   }
 
+  /** The state says that this operation is over. */
+  get hasEnded(): boolean {
+    return this.#state?.last?.id === this.intent.operation;
+  }
+
   /** The epoch this operation leads to. */
   get epoch(): number {
     return this.#state?.epoch ?? this.intent.epoch;
@@ -135,6 +144,24 @@ export class Operation {
       hand.catch(() => undefined);
       this.#hands.set(node, hand);
     }
+    return hand;
+  }
+
+  /**
+   * A hand on a server that was restarted on this operation's own behalf (the end of a clone), or is put back as it was (the end of a
+   * switchover), in place of the one that was lost. Only here is a lost hand replaced. The state is asked after the lock is taken: an executor that slept in
+   * between learns so that the operation is no longer its own, before it has sent anything else.
+   */
+  async renewHand(node: string, connectMs: number): Promise<Hand> {
+    this.assertMine();
+    const before = this.#hands.get(node);
+    this.#hands.delete(node);
+    before?.then((h) => h.destroy()).catch(() => undefined);
+    const hand = await this.hand(node, connectMs).catch((error: unknown) => {
+      this.#hands.delete(node);
+      throw error;
+    });
+    await this.confirmMine();
     return hand;
   }
 
@@ -195,6 +222,17 @@ export class Operation {
         kind: this.intent.kind,
       }),
     );
+  }
+
+  /** As `event`, and returns once it is stored: for what must not be lost before the next step destroys its source. */
+  async archive(event: Omit<Event, "cluster" | "epoch" | "operation" | "kind">): Promise<void> {
+    await this.ports.archiveEvent({
+      ...event,
+      epoch: this.epoch,
+      cluster: this.cluster,
+      operation: this.intent.operation,
+      kind: this.intent.kind,
+    });
   }
 
   /** Every operation that ends says so; those that have said more keep their own words. */

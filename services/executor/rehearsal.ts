@@ -14,7 +14,7 @@ import {
   Step,
 } from "@baton/contracts";
 import { dialectFor, type Row } from "@baton/mysql";
-import { adopted } from "@baton/protocol";
+import { adopted, NO_BRAKES } from "@baton/protocol";
 import type { Hand } from "./hand.ts";
 import type { Ports } from "./operation.ts";
 import { runIntent } from "./run.ts";
@@ -107,9 +107,11 @@ export async function rehearse(): Promise<void> {
       throw new Error("the primary is dead");
     },
     vouches: () => new Map(),
+    brakes: async () => NO_BRAKES,
     access: () => ({ user: "rehearsal", password: "" }),
     publishStep: async (step) => void JSON.stringify(Step.parse(step)),
     publishEvent: async (event) => void told.push(Event.parse(event)),
+    archiveEvent: async (event) => void JSON.stringify(Event.parse(event)),
     publishAlert: async (alert) => void JSON.stringify(Alert.parse(alert)),
   };
   const steady = adopted({ ...intent, operation: "adopt-rehearsal-n1-0" }, uuidOf("n1"), 0);

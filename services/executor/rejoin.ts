@@ -6,9 +6,10 @@
 import type { NodeStatus, RefusalCode } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
 import { end, heldBy } from "@baton/protocol";
-import { followPrimary } from "./failover.ts";
+import { followPrimary } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
+import { beginAcknowledging, followUnacknowledged } from "./leave-quarantine.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 import { standStill } from "./stand-still.ts";
@@ -52,6 +53,14 @@ async function check(op: Operation, node: string, primary: string) {
     deadlines.fenceMs,
   );
   // Read after the node was shut: nothing can be added to it any more, and the primary only grows.
+  const primaryExecuted = await executedOfPrimary(op, primary);
+  const held = heldBy(status);
+  return { hand, held, primaryExecuted, errant: held.subtract(primaryExecuted) };
+}
+
+/** All that is in the cluster's history now. @throws Refusal when the primary is not the server that the state names */
+export async function executedOfPrimary(op: Operation, primary: string): Promise<GtidSet> {
+  const { deadlines } = op.declared.policy;
   const primaryHand = await op.hand(primary, deadlines.openMs).catch((error: unknown) => {
     throw new Refusal("node-lost", `${primary}: ${error instanceof Error ? error.message : error}`);
   });
@@ -61,26 +70,21 @@ async function check(op: Operation, node: string, primary: string) {
   if (of.readOnly || of.serverUuid !== op.state.primaryUuid)
     throw new Refusal("state-changed", `${primary} is not the writable server that the state names`);
   // A write that waits for this very node's ack is in its relay log and on the primary not executed yet.
-  const primaryExecuted = GtidSet.parse(of.executed).union(GtidSet.parse(d.owned(owned ?? [])));
-  const held = heldBy(status);
-  return { hand, held, primaryExecuted, errant: held.subtract(primaryExecuted) };
+  return GtidSet.parse(of.executed).union(GtidSet.parse(d.owned(owned ?? [])));
 }
 
 async function leadHome(op: Operation, hand: Hand, node: string, primary: string): Promise<void> {
   const { deadlines } = op.declared.policy;
   await op.step("rejoin", async () => {
     await standStill(hand, deadlines.openMs);
-    await hand.run(followPrimary(op, hand, primary), deadlines.openMs);
-    await untilReceiving(op, hand, deadlines.openMs);
-    await op.change(
-      end(
-        op.state,
-        "completed",
-        null,
-        op.ports.nowUnixMs(),
-        op.state.quarantined.filter((n) => n !== node),
-      ),
-    );
+    if (op.state.quarantined.includes(node)) {
+      await followUnacknowledged(op, hand, primary);
+      await beginAcknowledging(op, hand);
+    } else {
+      await hand.run(followPrimary(op, hand, primary), deadlines.openMs);
+      await untilReceiving(op, hand, deadlines.openMs);
+    }
+    await op.change(end(op.state, "completed", null, op.ports.nowUnixMs()));
     return { value: null, summary: `${node} follows ${primary}` };
   });
   op.event({
@@ -105,7 +109,7 @@ async function leadHome(op: Operation, hand: Hand, node: string, primary: string
 }
 
 /** MySQL tells nobody when a receiver connects, so it is asked. */
-async function untilReceiving(op: Operation, hand: Hand, deadlineMs: number): Promise<void> {
+export async function untilReceiving(op: Operation, hand: Hand, deadlineMs: number): Promise<void> {
   const until = op.ports.now() + deadlineMs;
   for (;;) {
     const r = (await hand.status(deadlineMs)).replica;
@@ -146,7 +150,7 @@ async function quarantine(op: Operation, hand: Hand, node: string, errant: GtidS
     summary: `${node} came back with ${errant.count()} transactions that are not in the history: ${errant}`,
     primary: null,
     previous: null,
-    next: `rebuild ${node} from ${op.state.primary}, or give it an empty data directory; Baton then points it home`,
+    next: nextFor(op, node),
     detail: { errant: errant.toString() },
   });
   op.alert({
@@ -154,9 +158,15 @@ async function quarantine(op: Operation, hand: Hand, node: string, errant: GtidS
     code: "node-quarantined",
     title: `${op.cluster}: ${node} is quarantined`,
     summary: `It holds ${errant.count()} transactions that no client was told OK for, or that were written behind the primary's back: ${errant}`,
-    action: `Look at them with mysqlbinlog on ${node} if they matter, then rebuild it from ${op.state.primary}.`,
+    action: `Look at them with mysqlbinlog on ${node} if they matter. Then: ${nextFor(op, node)}.`,
     node,
   });
+}
+
+function nextFor(op: Operation, node: string): string {
+  const { rebuild } = op.declared.policy;
+  if (rebuild === "auto") return `nothing: Baton archives them and rebuilds ${node} by itself`;
+  return `baton rebuild ${op.cluster} ${node}`;
 }
 
 async function giveUp(op: Operation, node: string, code: RefusalCode, why: string): Promise<void> {

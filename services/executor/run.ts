@@ -1,15 +1,17 @@
 /**
  * One intent, from its arrival to the end of its operation: fresh, taken over from a dead executor, or too late.
  */
-import type { Before, ClusterState, DeclaredCluster, Intent } from "@baton/contracts";
-import { claim, takeOver } from "@baton/protocol";
+import type { Before, ClusterState, DeclaredCluster, Intent, OperationKind } from "@baton/contracts";
+import { claim, declined, heldBack, takeOver } from "@baton/protocol";
 import { adopt } from "./adopt.ts";
-import { failoverEnded, primaryChanged } from "./announcement.ts";
+import { primaryChanged, reignEnded } from "./announcement.ts";
 import { failover } from "./failover.ts";
 import { Operation, type Ports } from "./operation.ts";
+import { rebuild } from "./rebuild.ts";
 import { Refusal, Superseded } from "./refusal.ts";
 import { rejoin } from "./rejoin.ts";
 import { reopen } from "./reopen.ts";
+import { switchover } from "./switchover.ts";
 
 /** What was published is stored within this time, or its loss is logged. */
 const PUBLISH_MS = 5_000;
@@ -68,6 +70,7 @@ export async function runIntent(
     if (intent.kind === "adopt") await adopt(op);
     else {
       await op.step("claim", async () => {
+        if (entry === "fresh") await heedBrakes(op);
         const next =
           entry === "take-over"
             ? takeOver(op.state, ports.executor)
@@ -82,7 +85,9 @@ export async function runIntent(
         };
       });
       if (intent.kind === "failover") await failover(op);
+      else if (intent.kind === "switchover") await switchover(op);
       else if (intent.kind === "reopen") await reopen(op);
+      else if (intent.kind === "rebuild") await rebuild(op);
       else await rejoin(op);
     }
   } catch (error) {
@@ -90,7 +95,7 @@ export async function runIntent(
       op.supersede(error.code, error.message);
       return { entry, operation: op };
     }
-    if (error instanceof Refusal && intent.kind === "adopt") return { entry, operation: op };
+    if (error instanceof Refusal && (intent.kind === "adopt" || op.hasEnded)) return { entry, operation: op };
     // After the commit point there is no way but forward: the intent comes again, to this executor or another.
     op.supersede("internal", error instanceof Error ? error.message : String(error));
     throw error;
@@ -101,6 +106,22 @@ export async function runIntent(
   return { entry, operation: op };
 }
 
+/** What Baton orders by itself. A switchover or a rebuild that a person asked for passes every brake. */
+const AUTOMATIC: ReadonlySet<OperationKind> = new Set<OperationKind>(["failover", "rejoin", "reopen"]);
+
+/**
+ * A brake that was put on while the intent was under way: it ends here, with nothing touched. What runs already is
+ * never interrupted: half an operation is worse than a whole one.
+ */
+async function heedBrakes(op: Operation): Promise<void> {
+  const { intent, declared, ports } = op;
+  if (!AUTOMATIC.has(intent.kind)) return;
+  const why = heldBack(declared, await ports.brakes(op.cluster));
+  if (why === null) return;
+  await op.change(declined(op.state, intent, ports.executor, "paused", ports.nowUnixMs()));
+  throw new Refusal("paused", `nothing was touched: ${why}`);
+}
+
 /** An executor that died right after its last compare-and-set may have told nobody. What was told is not told twice. */
 async function tellAgain(
   intent: Intent,
@@ -109,12 +130,12 @@ async function tellAgain(
   ports: Ports,
 ): Promise<void> {
   const op = new Operation(intent, declared, { value: state, revision: 0 }, ports, true);
-  if (intent.kind !== "failover" || state.last?.outcome === "rolled-back") {
+  if ((intent.kind !== "failover" && intent.kind !== "switchover") || state.last?.outcome === "rolled-back") {
     op.tellEnd();
     await op.letGo(PUBLISH_MS);
     return;
   }
-  const told = failoverEnded(intent, state);
+  const told = reignEnded(intent, state);
   op.event(primaryChanged(intent, state, declared));
   op.event(told.event);
   op.alert(told.alert);

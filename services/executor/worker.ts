@@ -1,6 +1,15 @@
 /** The executor's shell: takes intents from the stream, keeps the warm copies, runs one operation a cluster at a time. */
 import type { Consumer } from "@baton/bus";
-import { type ClusterState, type DeclaredCluster, type Intent, MESSAGES, type Vouch } from "@baton/contracts";
+import {
+  ALL_CLUSTERS,
+  type Brake,
+  type ClusterState,
+  type DeclaredCluster,
+  type Intent,
+  MESSAGES,
+  type Vouch,
+} from "@baton/contracts";
+import type { Brakes } from "@baton/protocol";
 import type { ServiceContext } from "@baton/runtime";
 import { faultPoint } from "./fault-point.ts";
 import { SessionHand } from "./hand.ts";
@@ -20,6 +29,8 @@ export class Worker {
   readonly #declared = new Map<string, DeclaredCluster>();
   readonly #states = new Map<string, { value: ClusterState; revision: number }>();
   readonly #vouches = new Map<string, Map<string, Vouch>>();
+  readonly #brakes = new Map<string, Brake>();
+  #brakesKnown = false;
   readonly #running = new Map<string, Promise<void>>();
   readonly #sessions: WarmSessions;
   readonly #stops: (() => void | Promise<void>)[] = [];
@@ -48,6 +59,15 @@ export class Worker {
         onChange: (cluster, value, revision) => {
           if (value === null) this.#states.delete(cluster);
           else this.#states.set(cluster, { value, revision });
+        },
+      }),
+      await bus.bucket("baton_brakes").watch({
+        onChange: (key, brake) => {
+          if (brake === null) this.#brakes.delete(key);
+          else this.#brakes.set(key, brake);
+        },
+        onReady: () => {
+          this.#brakesKnown = true;
         },
       }),
       await bus.bucket("baton_vouch").watch({
@@ -167,6 +187,15 @@ export class Worker {
     }
   }
 
+  /** The watched copy, so that no failover waits for it; asked for only by an executor that has just started. */
+  async #brakesOf(cluster: string): Promise<Brakes> {
+    if (this.#brakesKnown)
+      return { own: this.#brakes.get(cluster) ?? null, all: this.#brakes.get(ALL_CLUSTERS) ?? null };
+    const bucket = this.#ctx.bus.bucket("baton_brakes");
+    const [own, all] = await Promise.all([bucket.get(cluster), bucket.get(ALL_CLUSTERS)]);
+    return { own: own?.value ?? null, all: all?.value ?? null };
+  }
+
   #ports(traceparent: string | null): Ports {
     const { bus, log, instance } = this.#ctx;
     const states = bus.bucket("baton_state");
@@ -196,6 +225,7 @@ export class Worker {
         return SessionHand.unlocked(node, dialect, session);
       },
       vouches: (cluster) => this.#vouches.get(cluster) ?? new Map(),
+      brakes: (cluster) => this.#brakesOf(cluster),
       access: (cluster) => this.#ctx.access(cluster),
       publishStep: (step) =>
         bus.append(MESSAGES.step, step, { traceparent }).then(() => undefined, stored("step")),
@@ -203,9 +233,17 @@ export class Worker {
         bus
           .append(MESSAGES.event, event, {
             traceparent,
-            msgId: `${event.operation}.${event.type}.${event.epoch}`,
+            // Of progress each report is news.
+            msgId: `${event.operation}.${event.type}.${event.type === "rebuild-progress" ? Date.now() : event.epoch}`,
           })
           .then(() => undefined, stored("event")),
+      archiveEvent: (event) =>
+        bus
+          .append(MESSAGES.event, event, {
+            traceparent,
+            msgId: `${event.operation}.${event.type}.${instance}`,
+          })
+          .then(() => undefined),
       publishAlert: (alert) =>
         bus
           .append(MESSAGES.alert, alert, { traceparent, msgId: alert.id })

@@ -1,0 +1,203 @@
+/**
+ * Past the commit point, whatever led to it: the candidate is opened while the others are pointed at it, the change is
+ * announced, a canary proves it (SAFETY.md, Failover 6 to 8). Every step may be run twice; there is no way back.
+ */
+import { GtidSet } from "@baton/mysql";
+import { ackersOf, end } from "@baton/protocol";
+import { primaryChanged, reignEnded } from "./announcement.ts";
+import { proveByCanary } from "./canary.ts";
+import type { Hand } from "./hand.ts";
+import type { Operation } from "./operation.ts";
+import { Refusal } from "./refusal.ts";
+import { standStill } from "./stand-still.ts";
+
+/** Waits until the node has executed what it has received. A standing applier is started first. */
+export async function applyReceived(
+  hand: Hand,
+  received: string,
+  applierOn: boolean,
+  deadlineMs: number,
+): Promise<void> {
+  if (received === "") return;
+  const wait = hand.dialect.waitApplied(received, deadlineMs);
+  const rows = await hand.run(applierOn ? [wait] : [hand.dialect.startApplier, wait], deadlineMs + 1_000);
+  if (!hand.dialect.applied(rows.at(-1) ?? []))
+    throw new Refusal("catch-up-timeout", `${hand.node} did not apply ${received} within ${deadlineMs} ms`);
+}
+
+/**
+ * Opens and points the others at once, announces, proves. The candidate is the state's primary; `moved` are those that a
+ * switchover has pointed at it already.
+ */
+export async function carryForward(op: Operation, moved: ReadonlySet<string> = new Set()): Promise<void> {
+  const candidate = op.state.primary;
+  const planned = op.intent.kind === "switchover";
+  const { acks, deadlines } = op.declared.policy;
+  // After a failover the old primary is led home later, if it is clean; after a switchover it is known to be.
+  const others = ackersOf(op.declared, candidate, op.state.quarantined).filter(
+    (n) => planned || n !== op.intent.node,
+  );
+
+  const opening = op.step("open", async () => {
+    const hand = await op.hand(candidate, deadlines.openMs);
+    if (op.takenOver) await applyAll(op, hand);
+    const d = hand.dialect;
+    // A failover has stopped its receiver long since.
+    await hand.run([...(planned ? [d.stopReceiver] : []), ...d.openPrimary({ acks })], deadlines.openMs);
+    return { value: hand, summary: `${candidate} accepts writes` };
+  });
+  const repointing = op.step("repoint", () => repoint(op, candidate, others, moved));
+  repointing.catch(() => undefined);
+
+  const hand = await opening.catch(async (error: unknown) => {
+    if (!(error instanceof Refusal) || !isOverdue(op)) throw error;
+    await block(op, error);
+    return null;
+  });
+  if (hand === null) return;
+  op.event(primaryChanged(op.intent, op.state, op.declared));
+
+  await op.step("announce", async () => {
+    const repointed = await repointing;
+    // The old channel goes only now: it costs file work that no client should wait for, and stopped it is inert.
+    await standStill(hand, deadlines.openMs);
+    await hand.run(hand.dialect.resetReplication, deadlines.openMs);
+    const short = repointed.length < acks;
+    await op.change(
+      end(
+        op.state,
+        short ? "blocked" : "completed",
+        short ? "too-few-ackers-left" : null,
+        op.ports.nowUnixMs(),
+      ),
+    );
+    return {
+      value: null,
+      summary: `epoch ${op.epoch} is steady with ${candidate}; ${repointed.length} of ${others.length} replicas follow it`,
+    };
+  });
+  const told = reignEnded(op.intent, op.state);
+  op.event(told.event);
+  op.alert(told.alert);
+
+  await op
+    .step("prove", () => proveByCanary(op, hand, others))
+    .catch((error: unknown) => {
+      if (!(error instanceof Refusal)) throw error;
+    });
+}
+
+/** After the commit point the operation is taken up again and again, but not for ever. */
+const FORWARD_MOST_MS = 60_000;
+
+function isOverdue(op: Operation): boolean {
+  const startedUnixMs = op.state.operation?.startedUnixMs ?? 0;
+  return op.ports.nowUnixMs() - startedUnixMs > FORWARD_MOST_MS;
+}
+
+/** The candidate was lost after the commit point and did not come back: a person must decide. */
+async function block(op: Operation, why: Refusal): Promise<void> {
+  await op.change(end(op.state, "blocked", why.code, op.ports.nowUnixMs()));
+  const told = reignEnded(op.intent, op.state);
+  op.event({ ...told.event, summary: `${told.event.summary}: ${why.message}` });
+  op.alert({
+    ...told.alert,
+    summary: why.message,
+    action: `Bring ${op.state.primary} back: it holds the last history. Nothing accepts writes until then.`,
+  });
+}
+
+async function applyAll(op: Operation, hand: Hand): Promise<void> {
+  const { deadlines } = op.declared.policy;
+  const status = await hand.status(deadlines.openMs);
+  const r = status.replica;
+  if (r === null || GtidSet.parse(status.executed).contains(GtidSet.parse(r.received))) return;
+  await applyReceived(hand, r.received, r.applier === "on", deadlines.catchUpMs);
+}
+
+/**
+ * Points every other acker at the candidate, all at once; one that fails is left to a later rejoin. Only the stopped
+ * receiver is redirected: the applier runs on and its relay logs stay, so nobody waits for it (docs/decisions/0004).
+ */
+async function repoint(
+  op: Operation,
+  candidate: string,
+  others: readonly string[],
+  moved: ReadonlySet<string>,
+) {
+  const { deadlines } = op.declared.policy;
+  const failed: Record<string, string> = {};
+  const done: string[] = [];
+  await Promise.all(
+    others.map(async (node) => {
+      try {
+        const hand = await op.hand(node, deadlines.openMs);
+        op.assertMine();
+        if (node === op.intent.node) await stepDown(op, hand, candidate);
+        else if (!moved.has(node)) await redirect(op, hand, candidate);
+        done.push(node);
+      } catch (error) {
+        failed[node] = error instanceof Error ? error.message : String(error);
+      }
+    }),
+  );
+  op.assertMine();
+  const all = done.length === others.length;
+  return {
+    value: done,
+    summary: all
+      ? `${done.join(", ") || "no replica"} follow${done.length === 1 ? "s" : ""} ${candidate}`
+      : `could not be pointed at ${candidate}: ${Object.keys(failed).join(", ")}`,
+    detail: { repointed: done, failed },
+  };
+}
+
+/** Points a running replica at another source, by its receiver alone. */
+export async function redirect(op: Operation, hand: Hand, candidate: string): Promise<void> {
+  const d = hand.dialect;
+  const { target, account, tls } = sourceOf(op, candidate);
+  await hand.run(
+    [d.stopReceiver, ...d.becomeReplica, d.redirectReceiver(target, account, { tls }), d.startReplication],
+    op.declared.policy.deadlines.openMs,
+  );
+}
+
+/** The old primary of a switchover becomes a replica. It is frozen, and the candidate holds all that it does. */
+async function stepDown(op: Operation, hand: Hand, candidate: string): Promise<void> {
+  const { openMs } = op.declared.policy.deadlines;
+  const d = hand.dialect;
+  const [writers, ...sets] = await hand.run([d.openWriters, d.statusSql], openMs);
+  const status = d.parseStatus(sets);
+  if (!status.superReadOnly) throw new Refusal("state-changed", `${hand.node} accepts writes again`);
+  if (op.takenOver) {
+    // It may have restarted meanwhile, or somebody may have had it open.
+    const of = await (await op.hand(candidate, openMs)).status(openMs);
+    const extra = GtidSet.parse(status.executed).subtract(GtidSet.parse(of.executed));
+    if (!extra.isEmpty()) throw new Refusal("not-clean", `${hand.node} holds ${extra}, ${candidate} has not`);
+  }
+  // They can commit nothing any more, and their row locks would block the applier. One that has gone makes KILL fail.
+  for (const row of writers ?? []) await hand.run(d.kill(Number(row.id)), openMs).catch(() => undefined);
+  if (status.replica !== null) await standStill(hand, openMs);
+  const { target, account, tls } = sourceOf(op, candidate);
+  // It acknowledges at once. Switching the source role off takes the server up to a second (its ack thread sleeps so
+  // long), which the applier must wait for and no client.
+  await hand.run([d.semiSyncReplicaOn, d.follow(target, account, { tls }), d.startReceiver], openMs);
+  await hand.run([...d.becomeReplica, d.startApplier], openMs);
+}
+
+export function sourceOf(op: Operation, primary: string) {
+  const declared = op.declared.nodes[primary];
+  const access = op.ports.access(op.cluster);
+  return {
+    target: { host: declared?.host ?? "", port: declared?.port ?? 0 },
+    account: access.replication ?? access,
+    tls: access.tls !== undefined,
+  };
+}
+
+/** The statements that make a clean node that stands still, whatever it was, an acker of the primary. */
+export function followPrimary(op: Operation, hand: Hand, primary: string): string[] {
+  const { target, account, tls } = sourceOf(op, primary);
+  const d = hand.dialect;
+  return [...d.becomeReplica, d.follow(target, account, { tls }), d.startReplication];
+}

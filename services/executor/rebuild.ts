@@ -1,0 +1,345 @@
+/**
+ * A node's data are replaced by a copy of the primary's: for an errant former primary, a broken replica, an empty server
+ * (SAFETY.md, Failover 9). What it holds alone is archived first. From the first byte dropped to the last caught up
+ * it is quarantined and sends no acks; an executor that dies is followed by one that watches on, or starts over.
+ */
+import type { NodeStatus } from "@baton/contracts";
+import { GtidSet, missingPrivileges } from "@baton/mysql";
+import { beginReplacing, chooseDonor, end, healthyAckers, heldBy } from "@baton/protocol";
+import { type CloneState, clone, follow, readClone, teller } from "./clone.ts";
+import { killClients, shut } from "./fence-primary.ts";
+import type { Hand } from "./hand.ts";
+import { beginAcknowledging, followUnacknowledged } from "./leave-quarantine.ts";
+import type { Operation } from "./operation.ts";
+import { Refusal } from "./refusal.ts";
+import { executedOfPrimary } from "./rejoin.ts";
+import { salvage } from "./salvage.ts";
+import { standStill } from "./stand-still.ts";
+
+const POLL_MS = 100;
+/** A wait in slices, so that an operation that was taken away notices. */
+const APPLY_SLICE_MS = 2_000;
+/** BACKUP_ADMIN sends the data, CLONE_ADMIN receives them. */
+const SEND = [{ privileges: ["BACKUP_ADMIN"], on: "*.*", why: "" }];
+const RECEIVE = [{ privileges: ["CLONE_ADMIN"], on: "*.*", why: "" }];
+
+export async function rebuild(op: Operation): Promise<void> {
+  const node = op.intent.node;
+  const untilMs = op.ports.now() + op.declared.policy.deadlines.rebuildMs;
+  const wasQuarantined = op.state.quarantined.includes(node);
+  try {
+    if (!(await carriedOn(op, node, untilMs))) {
+      const { donor, others } = await op.step("check", () => check(op, node));
+      if (op.state.unbuilt?.[node] === undefined) await op.step("salvage", () => save(op, node, others));
+      await op.step("clone", () => copy(op, node, donor, untilMs));
+    }
+    await op.step("rejoin", () => comeHome(op, node, untilMs));
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    await giveUp(op, node, wasQuarantined, error);
+    return;
+  }
+  op.event({
+    type: "node-rebuilt",
+    node,
+    outcome: "completed",
+    code: null,
+    summary: `${node} holds what ${op.state.primary} holds and follows it`,
+    primary: null,
+    previous: null,
+    next: null,
+    detail: {},
+  });
+  op.alert({
+    severity: "info",
+    code: "node-rebuilt",
+    title: `${op.cluster}: ${node} is rebuilt`,
+    summary: op.intent.reason,
+    action: "Nothing.",
+    node,
+  });
+}
+
+/** An earlier run had begun to replace the data: is there a copy to watch, or to use? */
+async function carriedOn(op: Operation, node: string, untilMs: number): Promise<boolean> {
+  const sinceS = op.state.unbuilt?.[node];
+  if (sinceS === undefined) return false;
+  return op.step("check", async () => {
+    const found = await follow(op, node, sinceS, untilMs);
+    const made = found.state === "completed";
+    return {
+      value: made,
+      summary: made
+        ? `${node} was copied from ${found.source} already`
+        : `the copy over ${node} is ${found.state}: it begins again`,
+      detail: { ...found },
+    };
+  });
+}
+
+async function check(op: Operation, node: string) {
+  const { deadlines } = op.declared.policy;
+  const { primary, primaryUuid, quarantined } = op.state;
+  if (node === primary) throw new Refusal("state-changed", `${node} is the primary`);
+  const hand = await handOn(op, node);
+  // Whatever it was, nobody writes to it any more; what it is compared by then stands.
+  await shut(hand, () => op.ports.openHelper(op.cluster, node, deadlines.openMs), deadlines.fenceMs);
+  const statuses = new Map<string, NodeStatus>([[node, await hand.status(deadlines.openMs)]]);
+  await Promise.all(
+    Object.keys(op.declared.nodes)
+      .filter((name) => name !== node)
+      .map(async (name) => {
+        const status = await beside(op, name, (h) => h.status(deadlines.openMs)).catch(() => null);
+        if (status !== null) statuses.set(name, status);
+      }),
+  );
+  const facts = { declared: op.declared, primary, primaryUuid, quarantined, node, statuses };
+  const choice = chooseDonor({ ...facts, named: op.intent.candidate });
+  const notChosen = choice.notChosen as unknown[];
+  if (!choice.ok) throw new Refusal("no-donor", choice.reason, { notChosen });
+  const { donor } = choice;
+  await fitToClone(hand, "the node", RECEIVE, deadlines.openMs);
+  await beside(op, donor, (h) => fitToClone(h, "the donor", SEND, deadlines.openMs));
+  const others = healthyAckers(facts);
+  const { acks } = op.declared.policy;
+  const acksItself = statuses.get(node)?.replica?.receiver === "on" && !quarantined.includes(node);
+  if (acksItself && others.length < acks)
+    throw new Refusal(
+      "too-few-ackers-left",
+      `without ${node} ${others.length} ackers are left, and a write waits for ${acks}: writes would stop for as long as the copy takes`,
+    );
+  return {
+    value: { donor, others },
+    summary: `${node} is to be copied from ${donor}: ${choice.reason}`,
+    detail: { donor, notChosen },
+  };
+}
+
+async function fitToClone(hand: Hand, role: string, needed: typeof SEND, deadlineMs: number): Promise<void> {
+  const { clonePlugin, grants } = hand.dialect;
+  const [plugin, held] = await hand.run([clonePlugin, grants], deadlineMs);
+  if (plugin?.[0]?.status !== "ACTIVE")
+    throw new Refusal(
+      "cannot-clone",
+      `${hand.node}, ${role}, has no active clone plugin: INSTALL PLUGIN clone SONAME 'mysql_clone.so' there`,
+    );
+  const [missing] = missingPrivileges(
+    (held ?? []).map((row) => String(Object.values(row)[0])),
+    needed,
+  );
+  if (missing !== undefined)
+    throw new Refusal(
+      "cannot-clone",
+      `Baton's account lacks ${missing.privileges.join(", ")} on ${hand.node}, ${role}: GRANT it (deploy/mysql/grants.sql)`,
+    );
+}
+
+/** Nothing is destroyed before what only this node holds is stored elsewhere. */
+async function save(op: Operation, node: string, others: readonly string[]) {
+  const { deadlines, acks } = op.declared.policy;
+  const hand = await handOn(op, node);
+  await standStill(hand, deadlines.openMs);
+  const held = heldBy(await hand.status(deadlines.openMs));
+  const executed = await executedOfPrimary(op, op.state.primary);
+  const errant = held.subtract(executed);
+  if (!op.state.quarantined.includes(node) && others.length >= acks)
+    await untilOthersHold(op, others, held.intersect(executed), acks);
+  if (errant.isEmpty())
+    return { value: null, summary: `${node} holds nothing that ${op.state.primary} has not` };
+  const target = targetOf(op, node);
+  const saved = await salvage(hand, errant, target, op.ports.access(op.cluster), deadlines.openMs);
+  op.assertMine();
+  await op.archive({
+    type: "errant-salvaged",
+    node,
+    outcome: null,
+    code: null,
+    summary: `${node}: ${errant.count()} transactions that are not in the history are archived before its data go${saved.lacking === null ? "" : `; ${saved.lacking}`}`,
+    primary: null,
+    previous: null,
+    next: null,
+    detail: { errant: errant.toString(), ...saved },
+  });
+  return {
+    value: null,
+    summary: `${errant.count()} errant transactions are archived${saved.lacking === null ? ", with their rows" : `; ${saved.lacking}`}`,
+    detail: { errant: errant.toString(), truncated: saved.truncated, lacking: saved.lacking },
+  };
+}
+
+/**
+ * An acker leaves the count only when all that it may have acknowledged is held by k of those who stay, so that a failover
+ * among them still finds every acknowledged write.
+ */
+async function untilOthersHold(op: Operation, others: readonly string[], set: GtidSet, acks: number) {
+  const { catchUpMs, openMs } = op.declared.policy.deadlines;
+  const untilMs = op.ports.now() + catchUpMs;
+  for (;;) {
+    const holders = await Promise.all(
+      others.map((name) =>
+        beside(op, name, async (h) => heldBy(await h.status(openMs)).contains(set)).catch(() => false),
+      ),
+    );
+    if (holders.filter(Boolean).length >= acks) return;
+    if (op.ports.now() > untilMs)
+      throw new Refusal(
+        "too-few-ackers-left",
+        `fewer than ${acks} other replicas received within ${catchUpMs} ms what ${op.intent.node} holds`,
+      );
+    op.assertMine();
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+async function copy(op: Operation, node: string, donor: string, untilMs: number) {
+  const { openMs } = op.declared.policy.deadlines;
+  const hand = await handOn(op, node);
+  await standStill(hand, openMs);
+  const [, , , clock] = await hand.run([...hand.dialect.isolate, hand.dialect.clock], openMs);
+  const sinceS = Number(clock?.[0]?.nowS);
+  await beside(op, node, (h) => killClients(h, openMs));
+  await op.change(beginReplacing(op.state, node, sinceS));
+  const beganMs = op.ports.now();
+  let found: CloneState;
+  try {
+    found = await clone(op, hand, targetOf(op, donor), sinceS, untilMs);
+  } catch (error) {
+    throw await withTouch(op, node, sinceS, error);
+  }
+  if (found.state !== "completed")
+    throw new Refusal("clone-failed", `${node}: ${found.error || "the copy ended without a word"}`, {
+      touched: true,
+    });
+  const tookMs = op.ports.now() - beganMs;
+  return {
+    value: null,
+    summary: `${found.copiedBytes} bytes copied from ${donor}, and ${node} is back`,
+    detail: { donor, bytes: found.copiedBytes, bytesPerS: Math.round((found.copiedBytes * 1_000) / tookMs) },
+  };
+}
+
+/** Had the server begun to drop the node's data when it gave up? Unless it says no, yes. */
+async function withTouch(op: Operation, node: string, sinceS: number, error: unknown): Promise<unknown> {
+  if (!(error instanceof Refusal) || error.code !== "clone-failed") return error;
+  const { openMs } = op.declared.policy.deadlines;
+  const found = await beside(op, node, (h) => readClone(h, sinceS, openMs)).catch(() => null);
+  const touched = found === null || found.state !== "none";
+  return new Refusal(error.code, error.message, { ...error.detail, touched });
+}
+
+/** The copy follows the primary without acknowledging anything; once it has caught up it is an acker, and then acks. */
+async function comeHome(op: Operation, node: string, untilMs: number) {
+  const { deadlines } = op.declared.policy;
+  const { primary } = op.state;
+  const hand = await op.renewHand(node, deadlines.openMs).catch((error: unknown) => {
+    if (error instanceof Error && error.name === "Superseded") throw error;
+    throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
+  });
+  if (op.state.quarantined.includes(node)) {
+    const status = await shut(
+      hand,
+      () => op.ports.openHelper(op.cluster, node, deadlines.openMs),
+      deadlines.fenceMs,
+    );
+    const errant = GtidSet.parse(status.executed).subtract(await executedOfPrimary(op, primary));
+    if (!errant.isEmpty())
+      throw new Refusal("not-clean", `${node}, copied, holds ${errant}, which ${primary} has not`, {
+        errant: errant.toString(),
+      });
+    await standStill(hand, deadlines.openMs);
+    await followUnacknowledged(op, hand, primary);
+    await untilApplied(op, hand, (await executedOfPrimary(op, primary)).toString(), untilMs);
+  }
+  await beginAcknowledging(op, hand);
+  await op.change(end(op.state, "completed", null, op.ports.nowUnixMs()));
+  return { value: null, summary: `${node} has caught up with ${primary}, follows it and acknowledges` };
+}
+
+async function untilApplied(op: Operation, hand: Hand, set: string, untilMs: number): Promise<void> {
+  if (set === "") return;
+  const tell = teller(op, hand.node);
+  for (;;) {
+    const rows = await hand.run(hand.dialect.waitApplied(set, APPLY_SLICE_MS), APPLY_SLICE_MS + 5_000);
+    if (hand.dialect.applied(rows.at(-1) ?? [])) return;
+    op.assertMine();
+    tell({ source: op.state.primary, copiedBytes: 0, totalBytes: 0, stage: "catch-up" });
+    const r = (await hand.status(APPLY_SLICE_MS)).replica;
+    if (r !== null && (r.applierErrno !== 0 || r.receiverErrno !== 0))
+      throw new Refusal(
+        "cannot-follow",
+        `${hand.node}: ${r.applierErrno || r.receiverErrno} ${r.applierError || r.receiverError}`,
+      );
+    if (op.ports.now() > untilMs)
+      throw new Refusal("catch-up-timeout", `${hand.node} did not catch up with ${op.state.primary} in time`);
+  }
+}
+
+async function giveUp(op: Operation, node: string, wasQuarantined: boolean, why: Refusal): Promise<void> {
+  const begun = op.state.unbuilt?.[node] !== undefined;
+  const intact = !begun || why.detail.touched === false;
+  if (intact && !wasQuarantined) await putBack(op, node).catch(() => undefined);
+  const { [node]: _, ...unbuilt } = op.state.unbuilt ?? {};
+  const kept = op.state.quarantined.filter((n) => n !== node || wasQuarantined || !intact);
+  await op.change(
+    end(intact ? { ...op.state, unbuilt } : op.state, "blocked", why.code, op.ports.nowUnixMs(), kept),
+  );
+  const next = `baton rebuild ${op.cluster} ${node}`;
+  const state = intact
+    ? "its data were not touched"
+    : "its data are gone: it stays quarantined until it is rebuilt";
+  op.event({
+    type: "operation-ended",
+    node,
+    outcome: "blocked",
+    code: why.code,
+    summary: `${node} could not be rebuilt: ${why.message}; ${state}`,
+    primary: null,
+    previous: null,
+    next,
+    detail: {},
+  });
+  op.alert({
+    severity: "warning",
+    code: why.code,
+    title: `${op.cluster}: ${node} could not be rebuilt (${why.code})`,
+    summary: `${why.message}; ${state}`,
+    action: intact ? `Remove the reason, then: ${next}` : `Baton tries again every minute, or: ${next}`,
+    node,
+  });
+}
+
+/** A replica that followed before it was stopped for this follows again. */
+async function putBack(op: Operation, node: string): Promise<void> {
+  const { openMs } = op.declared.policy.deadlines;
+  if (op.intent.nodes[node]?.replica?.receiver === "off") return;
+  const hand = await op.hand(node, openMs);
+  const channel = (await hand.status(openMs)).replica;
+  if (channel !== null)
+    await hand.run([...hand.dialect.becomeReplica, hand.dialect.startReplication], openMs);
+}
+
+function targetOf(op: Operation, node: string) {
+  const { host, port } = op.declared.nodes[node] ?? { host: "", port: 0 };
+  return { host, port };
+}
+
+function handOn(op: Operation, node: string): Promise<Hand> {
+  return op.hand(node, op.declared.policy.deadlines.openMs).catch((error: unknown) => {
+    if (error instanceof Error && error.name === "Superseded") throw error;
+    throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
+  });
+}
+
+/** Asks a node over a session without its lock: nothing is changed by it. */
+async function beside<T>(op: Operation, node: string, ask: (hand: Hand) => Promise<T>): Promise<T> {
+  const helper = await op.ports
+    .openHelper(op.cluster, node, op.declared.policy.deadlines.openMs)
+    .catch((error: unknown) => {
+      throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
+    });
+  try {
+    return await ask(helper);
+  } finally {
+    helper.destroy();
+  }
+}

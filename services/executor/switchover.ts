@@ -1,0 +1,185 @@
+/**
+ * Planned switchover: the pen is passed on while its holder lives and helps (SAFETY.md, Switchover). No write is held
+ * off before `freeze`; whatever fails before `commit` leaves the primary its pen or gives it back; after it there is only forward.
+ */
+import type { NodeStatus } from "@baton/contracts";
+import { GtidSet } from "@baton/mysql";
+import { ackersOf, commit, forbidding, planSwitchover } from "@baton/protocol";
+import { carryForward, redirect } from "./carry-forward.ts";
+import { freeze } from "./freeze.ts";
+import { givePenBack } from "./give-pen-back.ts";
+import type { Hand } from "./hand.ts";
+import type { Operation } from "./operation.ts";
+import { Refusal } from "./refusal.ts";
+
+/** The candidate is close enough when it applies in so long what the primary had a moment ago; each turn asks for less. */
+const CLOSE_MS = 20;
+/** How long writes may be held off for the candidate's last few transactions. */
+const LAST_WAIT_MS = 1_000;
+
+/** From the claimed state to the end. @throws Superseded at any time, Refusal after the commit point. */
+export async function switchover(op: Operation): Promise<void> {
+  const moved = new Set<string>();
+  if (op.state.phase === "fencing") {
+    const touched: Touched = { frozen: op.takenOver, stopped: op.takenOver, moved };
+    try {
+      if (op.takenOver) throw new Refusal("executor-lost", "the executor died before the point of no return");
+      await towardsCommit(op, touched);
+    } catch (error) {
+      if (!(error instanceof Refusal) || op.state.phase !== "fencing") throw error;
+      await givePenBack(op, error, touched);
+      return;
+    }
+  }
+  await carryForward(op, moved);
+}
+
+/** What this operation has changed so far. */
+export interface Touched {
+  frozen: boolean;
+  /** The candidate's receiver. */
+  stopped: boolean;
+  /** Replicas that were pointed at the candidate. */
+  readonly moved: Set<string>;
+}
+
+async function towardsCommit(op: Operation, touched: Touched): Promise<void> {
+  const { openMs } = op.declared.policy.deadlines;
+  const { old, candidate, spare } = await op.step("preflight", () => preflight(op));
+  const helper = await op.ports.openHelper(op.cluster, old.node, openMs);
+  await op.step("repoint", () => moveSpare(op, candidate.node, spare, touched.moved));
+  await op.step("catch-up", () => comeClose(op, old, candidate));
+
+  const frozen = await op
+    .step("freeze", async () => {
+      touched.frozen = true;
+      const value = await freeze(old, helper);
+      const cut = value.killed === 0 ? "" : `; cut off: ${value.killed}`;
+      return { value, summary: `${old.node} takes no more writes, nobody waits for an ack${cut}` };
+    })
+    .finally(() => helper.destroy());
+
+  const last = await op.step("read", () => ({
+    value: frozen.status.executed,
+    summary: `${old.node} has written its last transaction of this reign`,
+    detail: { executed: frozen.status.executed },
+  }));
+  const status = await op.step("catch-up", () => holdExactly(candidate, last));
+
+  await op.step("commit", async () => {
+    touched.stopped = true;
+    // It has received all that there is; stopped while the state is written, it costs no client a moment.
+    void candidate.run(candidate.dialect.stopReceiver, openMs).catch(() => undefined);
+    await op.change(commit(op.state, candidate.node, status.serverUuid));
+    return {
+      value: null,
+      summary: `${candidate.node} is the primary of epoch ${op.epoch}; from here there is no way back`,
+    };
+  });
+}
+
+/** Everything is looked at again, by the same rules as for the plan, and hands are taken on every node before time counts. */
+async function preflight(op: Operation) {
+  const { fenceMs } = op.declared.policy.deadlines;
+  const hands = new Map<string, Hand>();
+  const statuses = new Map<string, NodeStatus>();
+  await Promise.all(
+    Object.keys(op.declared.nodes).map(async (node) => {
+      try {
+        const hand = await op.hand(node, fenceMs);
+        statuses.set(node, await hand.status(fenceMs));
+        hands.set(node, hand);
+      } catch {
+        // One that cannot be reached is missing in the plan, which says what follows from that.
+      }
+    }),
+  );
+  const primary = op.intent.node;
+  const old = hands.get(primary);
+  const [rows] = (await old?.run(old.dialect.obstacles, fenceMs)) ?? [];
+  const plan = planSwitchover({
+    declared: op.declared,
+    primary,
+    primaryUuid: op.state.primaryUuid,
+    quarantined: op.state.quarantined,
+    statuses,
+    named: op.intent.candidate,
+    oldestTransactionMs: rows === undefined ? null : Number(rows[0]?.oldestMs ?? 0),
+    readLocked: rows === undefined ? null : Number(rows[0]?.locked) === 1,
+  });
+  const detail = { ...plan };
+  const against = forbidding(plan.checks, op.intent.force === true);
+  if (against.length > 0) throw new Refusal("not-ready", against.map((c) => c.found).join("; "), detail);
+  const candidate = hands.get(plan.candidate ?? "");
+  if (candidate === undefined || old === undefined)
+    throw new Refusal("no-candidate", plan.notChosen.map((n) => `${n.node}: ${n.reason}`).join("; "), detail);
+  // Of the ackers k stay with the old primary, the candidate among them, until it is frozen.
+  const spare = ackersOf(op.declared, primary, op.state.quarantined)
+    .filter((n) => n !== candidate.node)
+    .flatMap((n) => {
+      const r = statuses.get(n)?.replica;
+      const runs = r?.sourceUuid === op.state.primaryUuid && r.receiver === "on" && r.applier === "on";
+      return runs ? [hands.get(n) as Hand] : [];
+    })
+    .slice(op.declared.policy.acks - 1);
+  return {
+    value: { old, candidate, spare },
+    summary: `${candidate.node} can take over from ${primary}: ${plan.checks.length} checks passed`,
+    detail,
+  };
+}
+
+/**
+ * Those that the old primary can spare follow the candidate from now on: then they acknowledge its first write without having
+ * to connect first, which is most of what clients would wait for. One that cannot be moved ends the switchover: nothing is frozen yet.
+ */
+async function moveSpare(op: Operation, candidate: string, spare: readonly Hand[], moved: Set<string>) {
+  await Promise.all(
+    spare.map(async (hand) => {
+      moved.add(hand.node);
+      await redirect(op, hand, candidate);
+    }),
+  );
+  return {
+    value: null,
+    summary: `${[...moved].join(", ") || "nobody"} can be spared and follows ${candidate}`,
+  };
+}
+
+/** Before anything is frozen: as long as the candidate is behind, clients need not wait for it. */
+async function comeClose(op: Operation, old: Hand, candidate: Hand) {
+  const { catchUpMs, openMs } = op.declared.policy.deadlines;
+  const { now } = op.ports;
+  const until = now() + catchUpMs;
+  for (let turn = 1; ; turn++) {
+    const { executed } = await old.status(openMs);
+    const beganMs = now();
+    await untilApplied(candidate, executed, Math.max(1, until - beganMs));
+    if (now() - beganMs <= CLOSE_MS * turn)
+      return { value: null, summary: `${candidate.node} follows ${old.node} closely`, detail: { turn } };
+    op.assertMine();
+  }
+}
+
+/** The point of the whole: the candidate has applied the last transaction of the old reign, and holds no other. */
+async function holdExactly(candidate: Hand, last: string) {
+  await untilApplied(candidate, last, LAST_WAIT_MS);
+  const status = await candidate.status(LAST_WAIT_MS);
+  const extra = GtidSet.parse(status.executed).subtract(GtidSet.parse(last));
+  if (!extra.isEmpty())
+    throw new Refusal("not-clean", `${candidate.node} holds ${extra}, which the primary has not`);
+  return {
+    value: status,
+    summary: `${candidate.node} has applied all of it and holds nothing else`,
+    detail: { executed: status.executed },
+  };
+}
+
+async function untilApplied(hand: Hand, set: string, withinMs: number): Promise<void> {
+  const [rows] = await hand.run(hand.dialect.waitApplied(set, withinMs), withinMs + 1_000);
+  if (!hand.dialect.applied(rows ?? []))
+    throw new Refusal(
+      "catch-up-timeout",
+      `${hand.node} did not apply ${set} within ${Math.round(withinMs)} ms`,
+    );
+}
