@@ -83,9 +83,11 @@ export async function rehearse(settings: Settings): Promise<void> {
     });
   feed({ type: "declared", declared });
   feed({ type: "state-known" });
+  feed({ type: "brakes-known" });
   feed({
     type: "state",
     revision: 1,
+    nowUnixMs: Date.now(),
     state: {
       cluster,
       epoch: 1,

@@ -85,6 +85,7 @@ export async function rehearse(): Promise<void> {
     diagnosis: "primary-dead",
     reason: "rehearsal",
     decider: "rehearsal",
+    candidate: null,
     nodes: Object.fromEntries(nodes.map((n) => [n, statusOf(n)])),
   });
   LockHolder.parse({ operation: intent.operation, kind: intent.kind, holder: "rehearsal", sinceUnixMs: 0 });
