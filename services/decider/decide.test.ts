@@ -137,6 +137,23 @@ describe("a living primary keeps its pen", () => {
   });
 });
 
+describe("a prober that was restarted under its name", () => {
+  it("is heard again after a second, though it counts from the beginning; a late message is not", () => {
+    const s = calmCluster();
+    const [known] = s.picture.seen.get("n1")?.values() ?? [];
+    const restarted = (seq: number) =>
+      s.sample("n1", "p1", { seq, outcome: "refused", attempts: 2, status: null });
+    const outcome = () => s.picture.seen.get("n1")?.get("p1")?.sample.outcome;
+    for (let i = 0; i < 20; i++) s.sample("n1");
+    expect(known?.sample.seq).toBeLessThan(5);
+    restarted(0);
+    expect(outcome()).toBe("ok");
+    s.now += 1_001;
+    restarted(0);
+    expect(outcome()).toBe("refused");
+  });
+});
+
 describe("warm-up", () => {
   it("concludes nothing before a healthy baseline", () => {
     const s = new Scene();

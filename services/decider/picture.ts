@@ -98,6 +98,9 @@ export type Input =
   | { type: "order-failed"; stateRevision: number }
   | { type: "tick" };
 
+/** A lower count within this time is a late message, after it a prober that started again. */
+const LATE_MS = 1_000;
+
 /** Folds one input into the picture. Pure. A sample older than the one known of the same prober is ignored. */
 export function fold(picture: Picture, input: Input, now: number): Picture {
   switch (input.type) {
@@ -140,8 +143,8 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
 function foldSample(picture: Picture, sample: Sample, now: number): Picture {
   const known = picture.seen.get(sample.node);
   const last = known?.get(sample.prober);
-  // A restarted prober has a new instance name, so a lower count is a late message.
-  if (last !== undefined && last.sample.seq >= sample.seq) return picture;
+  // A restarted prober keeps its name and counts from the beginning; what was overtaken on the way is not so late.
+  if (last !== undefined && last.sample.seq >= sample.seq && now - last.atMs < LATE_MS) return picture;
   const ofNode = new Map(known);
   ofNode.set(sample.prober, { sample, atMs: now });
   const seen = new Map(picture.seen);
