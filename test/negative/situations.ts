@@ -24,7 +24,10 @@ export interface Situation {
   mayOrder?: readonly ("rejoin" | "reopen")[];
   /** It is over before anybody can look: samples are counted after its end. */
   brief?: true;
-  /** The writer is stopped before: a second writable node would get its writes. */
+  /**
+   * The writer rests meanwhile. A second writable node would get its writes; and a commit that is under way while both dump threads
+   * are cut may wait for its ack for ever (docs/negative.md).
+   */
   noWriter?: true;
   /** `p` is the primary. Returns how it ends. */
   make(stage: Stage, p: string): Promise<Undo>;
@@ -107,6 +110,7 @@ const onPrimary: Situation[] = [
     name: "the replicas' dump threads are killed, five times",
     sees: null,
     brief: true,
+    noWriter: true,
     make: async (s, p) => {
       for (let i = 0; i < 5; i++) {
         await killSessions(s, p, "repl");
@@ -214,6 +218,7 @@ const onPrimary: Situation[] = [
   {
     name: "offline_mode: clients and replicas are thrown out, Baton is not",
     sees: "semi-sync-too-few-ackers",
+    noWriter: true,
     make: (s, p) => setting(s, p, "SET GLOBAL offline_mode=ON", "SET GLOBAL offline_mode=OFF"),
   },
   {
@@ -279,6 +284,7 @@ const onReplicas: Situation[] = [
   {
     name: "the replication account is locked and its sessions are killed",
     sees: "semi-sync-too-few-ackers",
+    noWriter: true,
     make: async (s, p) => {
       const undo = await setting(
         s,
