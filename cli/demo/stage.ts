@@ -154,7 +154,10 @@ export async function openStage(o: StageOptions): Promise<Stage> {
     const { baton, repl } = lab.accounts;
     const file = await writeConfig(join(folder.path, "baton"), {
       mysql: { ...baton, replication: { ...repl } },
-      clusters: { [CLUSTER]: lab.clusterDeclaration() },
+      // One takeover after another is the point here; in earnest it is a reason to stop and ask.
+      clusters: {
+        [CLUSTER]: { ...lab.clusterDeclaration(), policy: { flapLimit: { failovers: 50, withinMs: 1 } } },
+      },
     });
     const { config } = loadConfig({ file, env: {} });
     const system = await startSystem({
