@@ -86,3 +86,26 @@ it("gives a primary that restarted before anybody could replace it its pen back,
   expect(report.lost).toEqual([]);
   expect(report.split).toEqual([]);
 });
+
+it("does not fail over from a primary whose writes waited for no ack, and gives it its pen back when it returns", async () => {
+  const before = await stage.whole();
+  const primary = stage.lab.node(before.primary as string);
+  const since = stage.diagnoses.length;
+  const named = (code: string) =>
+    stage.until(code, () => stage.diagnoses.slice(since).find((d) => d.code === code) ?? null);
+  await primary.query("SET GLOBAL rpl_semi_sync_source_enabled=OFF");
+  await named("semi-sync-off");
+  const intents = stage.intents.length;
+  primary.killNow();
+  const refused = await named("failover-not-possible");
+  expect(refused.refusal).toBe("durability-unproven");
+  expect(stage.intents.slice(intents).filter((i) => i.kind === "failover")).toEqual([]);
+  await stage.until("the primary is gone", () => (primary.running ? null : true));
+  await primary.start();
+  const after = await stage.whole();
+  expect(after).toMatchObject({ primary: before.primary, epoch: before.epoch });
+  const [semi] = await primary.query<Record<string, number>>(
+    "SELECT @@rpl_semi_sync_source_enabled AS source",
+  );
+  expect(semi).toMatchObject({ source: 1 });
+});

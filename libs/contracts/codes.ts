@@ -158,6 +158,12 @@ export const REFUSALS = {
       "The old primary could not be fenced and fewer than N-k+1 ackers could be stopped, so an acknowledged write may exist that no reachable node has.",
     action: "Bring back a replica or the old primary; Baton tries again by itself.",
   },
+  "durability-unproven": {
+    severity: "critical",
+    meaning:
+      "When the primary was last seen, writes did not wait for acks (semi-sync was off or not installed), so it may have acknowledged writes that no replica has.",
+    action: "Bring the old primary back: Baton gives it its pen back. Then mend semi-sync: baton check.",
+  },
   diverged: {
     severity: "critical",
     meaning: "No replica holds everything that the others hold: there are two histories.",

@@ -192,6 +192,26 @@ describe("a failover that would not be safe", () => {
   });
 });
 
+describe("a primary that was last seen answering without acks", () => {
+  it.each([
+    ["off", { source: false }],
+    ["degraded", { sourceActive: false }],
+  ])(
+    "semi-sync %s: its death is not answered with a failover, for no replica can prove anything",
+    (_, change) => {
+      const s = calmCluster();
+      s.now += 10;
+      const status = s.status("n1");
+      s.sample("n1", "p1", { status: { ...status, semiSync: { ...status.semiSync!, ...change } } });
+      s.refused("n1");
+      for (const n of ["n2", "n3"]) s.replica(n, lost);
+      expect(s.code()).toBe("failover-not-possible");
+      expect(s.picture.diagnosis?.refusal).toBe("durability-unproven");
+      expect(s.orders()).toEqual([]);
+    },
+  );
+});
+
 describe("a node that has been dead for long", () => {
   it("stays so between the ever rarer tries", () => {
     const s = calmCluster();

@@ -65,10 +65,27 @@ export function reachedStatuses(picture: Picture, now: number, s: VoteSettings):
   return out;
 }
 
+/**
+ * The N−k+1 rule rests on every write having waited for k acks. Where the primary was last seen, in this reign, to answer
+ * without them, no replica can prove anything.
+ */
+function durabilityUnproven(picture: Picture): string | null {
+  const { primary } = picture.state?.value ?? {};
+  const known = picture.statuses.get(primary ?? "");
+  if (known === undefined || known.atMs <= (picture.state?.sinceMs ?? 0) || known.status.readOnly)
+    return null;
+  const semi = known.status.semiSync;
+  if (semi?.source === true && semi.sourceActive) return null;
+  return `${primary} was last seen answering writes that wait for no ack (semi-sync ${semi === null ? "not installed" : "off"})`;
+}
+
 /** Would a failover succeed now, and would Baton make it? What is not safe is said before what is only not due. */
 export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | null {
   if (picture.declared === null || picture.state === null) return null;
   const { primary, quarantined } = picture.state.value;
+  const unproven = durabilityUnproven(picture);
+  if (unproven !== null)
+    return { possible: false, refusal: "durability-unproven", reason: unproven, notChosen: [] };
   const plan = planFailover({
     declared: picture.declared,
     primary,

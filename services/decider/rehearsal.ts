@@ -41,7 +41,20 @@ function statusOf(node: string, receiver: "on" | "connecting"): NodeStatus {
           autoPosition: true,
           delayMs: 0,
         },
-    semiSync: null,
+    semiSync: primary
+      ? {
+          source: true,
+          sourceActive: true,
+          acks: 1,
+          timeoutMs: 4_294_967_295,
+          waitNoReplica: true,
+          afterSync: true,
+          clients: 2,
+          waiting: 0,
+          replica: false,
+          replicaActive: false,
+        }
+      : null,
   };
 }
 

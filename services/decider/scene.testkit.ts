@@ -109,7 +109,20 @@ export class Scene {
               delayMs: 0,
               ...replica,
             },
-      semiSync: null,
+      semiSync: primary
+        ? {
+            source: true,
+            sourceActive: true,
+            acks: 1,
+            timeoutMs: 4_294_967_295,
+            waitNoReplica: true,
+            afterSync: true,
+            clients: 2,
+            waiting: 0,
+            replica: false,
+            replicaActive: false,
+          }
+        : null,
       ...more,
     };
   }
