@@ -257,7 +257,7 @@ describe("deploy/mysql/my.cnf", () => {
     ["sync_relay_log", ["1"]],
     ["sync_binlog", ["1"]],
     ["innodb_flush_log_at_trx_commit", ["1"]],
-    ["plugin_load_add", ["semisync_source.so", "semisync_replica.so"]],
+    ["plugin_load_add", ["semisync_source.so", "semisync_replica.so", "mysql_clone.so"]],
     ["rpl_semi_sync_source_enabled", ["OFF"]],
     ["rpl_semi_sync_replica_enabled", ["OFF"]],
     ["rpl_semi_sync_source_wait_point", ["AFTER_SYNC"]],
