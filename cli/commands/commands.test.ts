@@ -203,6 +203,8 @@ test("after a failover the history tells it, step by step", async () => {
 });
 
 test("switchover: the plan alone, a wrong name, and the whole of it", async () => {
+  // n1 was killed before; it comes home with an empty data directory, whatever it had in its binlog.
+  await lab.node("n1").reseed();
   await vi.waitFor(async () => expect((await statusOfShop()).diagnosis.code).toBe("healthy"), WITHIN);
   const { primary, epoch } = await statusOfShop();
   const dry = await baton("switchover", "shop", "--dry-run", "-c", file);

@@ -105,6 +105,7 @@ describe("privileges", () => {
     ];
     expect(missingPrivileges(most).map(({ privileges, on }) => [privileges, on])).toEqual([
       [["CONNECTION_ADMIN"], "*.*"],
+      [["BACKUP_ADMIN", "CLONE_ADMIN", "REPLICATION CLIENT"], "*.*"],
       [["SELECT"], "`baton`.*"],
     ]);
   });
@@ -178,6 +179,7 @@ describe("on real servers", () => {
       "GRANT RELOAD ON *.* TO 'poor'@'%'",
       "GRANT REPLICATION SLAVE ON *.* TO 'poor'@'%'",
       "GRANT REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN ON *.* TO 'poor'@'%'",
+      "GRANT BACKUP_ADMIN, CLONE_ADMIN, REPLICATION CLIENT ON *.* TO 'poor'@'%'",
       "GRANT CREATE, SELECT, INSERT, DELETE ON `baton`.* TO 'poor'@'%'",
     ]);
     const s = await openSession(lab.node("n1"), lab.accounts.baton, {
