@@ -8,7 +8,7 @@ import { primaryChanged, reignEnded } from "./announcement.ts";
 import { proveByCanary } from "./canary.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
-import { Refusal } from "./refusal.ts";
+import { Refusal, Superseded } from "./refusal.ts";
 import { standStill } from "./stand-still.ts";
 
 /** Waits until the node has executed what it has received. A standing applier is started first. */
@@ -50,8 +50,14 @@ export async function carryForward(op: Operation, moved: ReadonlySet<string> = n
   repointing.catch(() => undefined);
 
   const hand = await opening.catch(async (error: unknown) => {
-    if (!(error instanceof Refusal) || !isOverdue(op)) throw error;
-    await block(op, error);
+    // A candidate that cannot even be connected to is as lost as one whose session broke.
+    if (error instanceof Superseded || !isOverdue(op)) throw error;
+    await block(
+      op,
+      error instanceof Refusal
+        ? error
+        : new Refusal("node-lost", `${candidate}: ${error instanceof Error ? error.message : error}`),
+    );
     return null;
   });
   if (hand === null) return;
