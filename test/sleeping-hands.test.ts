@@ -2,11 +2,15 @@
  * Fault: an executor falls asleep before a step (SIGSTOP, as a stalled VM), another takes its operation over, and then it
  * wakes. Expectation: nothing that it still meant to do takes effect, and the record says so (SAFETY.md, "The executor that slept").
  */
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { StepName } from "@baton/contracts";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { type Stage, startStage } from "./stage.ts";
 
+const dir = mkdtempSync(join(tmpdir(), "baton-sleeping-hands-"));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
 let stage: Stage | undefined;
 afterEach(async () => {
   await stage?.stop();
@@ -20,11 +24,22 @@ function sleeps(pid: number | null | undefined): boolean {
 }
 
 describe("an executor asleep before a step", () => {
-  const steps: StepName[] = ["fence", "choose", "catch-up", "commit", "open", "announce", "prove"];
+  const steps: StepName[] = [
+    "claim",
+    "fence",
+    "read",
+    "choose",
+    "catch-up",
+    "commit",
+    "open",
+    "repoint",
+    "announce",
+    "prove",
+  ];
   it.each(steps)("%s: its successor finishes, and what it does on waking has no effect", async (step) => {
     stage = await startStage({
       services: { executor: 2 },
-      env: { executor: { BATON_FAULT_POINT: `before:${step}=pause` } },
+      env: { executor: { BATON_FAULT_POINT: `before:${step}=pause`, BATON_FAULT_ONCE: join(dir, step) } },
     });
     const s = stage;
     const writer = s.lab.writer();
@@ -52,26 +67,33 @@ describe("an executor asleep before a step", () => {
     );
     expect(awake).toBe(true);
     // What it had done before it slept may be told only now; what it was about to do must not have been done.
-    const order: StepName[] = [
-      "claim",
-      "fence",
-      "read",
-      "choose",
-      "catch-up",
-      "commit",
-      "open",
-      "repoint",
-      "announce",
-      "prove",
-    ];
     const effects = s.steps
       .slice(told)
       .filter(
         (x) =>
-          x.executor === sleeper.name && order.indexOf(x.step) >= order.indexOf(step) && x.outcome === "done",
+          x.executor === sleeper.name && steps.indexOf(x.step) >= steps.indexOf(step) && x.outcome === "done",
       )
+      // To read what was answered and to choose from it changes nothing.
+      .filter((x) => x.step !== "read" && x.step !== "choose")
       .filter((x) => x.step !== "repoint" || (x.detail.repointed as string[]).length > 0);
-    if (step !== "prove") expect(effects.map((x) => `${x.step}: ${x.summary}`)).toEqual([]);
+    // At `prove` the operation is over, and nobody has reason to take it over: the sleeper's canary is its own.
+    if (step !== "prove") {
+      // The record shows what became of what it slept before: given up, by name and with a code.
+      const given = await s.until(
+        "the sleeper's refusal is on record",
+        () =>
+          s.steps
+            .slice(told)
+            .find(
+              (x) =>
+                x.executor === sleeper.name &&
+                steps.indexOf(x.step) >= steps.indexOf(step) &&
+                x.code !== null,
+            ) ?? null,
+      );
+      expect(given.code).toMatch(/^(state-changed|lock-lost|node-lost)$/);
+      expect(effects.map((x) => `${x.step}: ${x.summary}`)).toEqual([]);
+    }
     const after = await s.status();
     expect(after).toMatchObject({ epoch: before.epoch, primary: before.primary, phase: "steady" });
     // Writes go on at the one primary; had the sleeper stopped a receiver or closed a node, they would not.

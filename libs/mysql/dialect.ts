@@ -95,9 +95,12 @@ export interface Dialect {
   /** Acknowledges from the next start of the receiver on. */
   readonly semiSyncReplicaOn: string;
 
-  /** Columns `taken` (1 when the lock is ours now) and `holder` (its thread id). */
+  /** Columns `taken` (1 when the lock is ours now), `holder` (its thread id) and `helper` (the thread id of the holder of the helper lock). */
   takeNodeLock(timeoutS: number): string;
   readonly releaseNodeLock: string;
+  /** For a second session of the node lock's holder. Columns `taken`, and `holder` of the node lock as it is after that. */
+  takeHelperLock(timeoutS: number): string;
+  readonly releaseHelperLock: string;
 
   /** Writes one row in `baton.canary`; the last result has `checksum` and `executed`. */
   writeCanary(o: { cluster: string; epoch: number; operation: string }): string[];

@@ -290,7 +290,17 @@ describe("the node lock", () => {
     expect((await run(b, d.takeNodeLock(2)))[0]![0]).toMatchObject({ taken: 1, holder: b.threadId });
     await run(b, d.releaseNodeLock);
     const c = await hand("n1");
-    expect((await run(c, d.takeNodeLock(0)))[0]![0]).toMatchObject({ taken: 1 });
+    expect((await run(c, d.takeNodeLock(0)))[0]![0]).toMatchObject({ taken: 1, helper: null });
+  });
+
+  it("has a second one for a helper of its holder, which the next holder is told of", async () => {
+    const [a, helper, b] = [await hand("n1"), await hand("n1"), await hand("n1")];
+    await run(a, d.takeNodeLock(2));
+    expect((await run(helper, d.takeHelperLock(0)))[0]![0]).toMatchObject({ taken: 1, holder: a.threadId });
+    await run(b, d.kill(a.threadId));
+    expect((await run(b, d.takeNodeLock(2)))[0]![0]).toMatchObject({ taken: 1, helper: helper.threadId });
+    await run(b, d.kill(helper.threadId));
+    expect((await run(b, d.takeHelperLock(2)))[0]![0]).toMatchObject({ taken: 1, holder: b.threadId });
   });
 });
 

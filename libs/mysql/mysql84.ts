@@ -24,6 +24,7 @@ const FREEZE_MAX_S = 1;
 const CLONE_LOCK_WAIT_S = 60;
 /** Above nothing that a person would call a lock name, shared by every instance of Baton. */
 const NODE_LOCK = "baton";
+const HELPER_LOCK = "baton-helper";
 
 /** CHANGE REPLICATION SOURCE TO, without SOURCE_AUTO_POSITION (manual 15.4.2.2). */
 function source(target: Target, account: ReplicationAccount, tls: boolean): string[] {
@@ -167,8 +168,12 @@ export const mysql84: Dialect = {
 
   // 14.14: the lock ends with its session; a killed holder lets it go only when its statement has ended.
   takeNodeLock: (timeoutS) =>
-    `SELECT GET_LOCK('${NODE_LOCK}', ${Math.trunc(timeoutS)}) AS taken, IS_USED_LOCK('${NODE_LOCK}') AS holder`,
+    `SELECT GET_LOCK('${NODE_LOCK}', ${Math.trunc(timeoutS)}) AS taken, IS_USED_LOCK('${NODE_LOCK}') AS holder,
+      IS_USED_LOCK('${HELPER_LOCK}') AS helper`,
   releaseNodeLock: `SELECT RELEASE_LOCK('${NODE_LOCK}')`,
+  takeHelperLock: (timeoutS) =>
+    `SELECT GET_LOCK('${HELPER_LOCK}', ${Math.trunc(timeoutS)}) AS taken, IS_USED_LOCK('${NODE_LOCK}') AS holder`,
+  releaseHelperLock: `SELECT RELEASE_LOCK('${HELPER_LOCK}')`,
 
   writeCanary: ({ cluster, epoch, operation }) => [
     "CREATE DATABASE IF NOT EXISTS baton",

@@ -222,7 +222,9 @@ class HeldSession implements Session {
   }
 
   #run(sql: string, o: QueryOptions): Promise<unknown> {
-    const ask = (answer: Answer) => void this.#connection.query({ sql, values: o.params ?? [] }, answer);
+    // Without parameters nothing is looked for in the text.
+    const question = o.params === undefined ? { sql } : { sql, values: o.params };
+    const ask = (answer: Answer) => void this.#connection.query(question, answer);
     return this.#ask(ask, o.deadlineMs ?? DEFAULT_DEADLINE_MS, o.keep ?? false, sql);
   }
 

@@ -104,7 +104,7 @@ export async function follow(
             : `${node} did not come back after the copy: start its mysqld`,
         );
       try {
-        helper ??= await op.ports.openHelper(op.cluster, node, CONNECT_MS);
+        helper ??= await op.ports.openLook(op.cluster, node, CONNECT_MS);
         const found = await readClone(helper, sinceS, CONNECT_MS);
         awaySinceMs = null;
         if (found.state === "completed" || found.state === "failed") return found;

@@ -33,9 +33,7 @@ async function towardsCommit(op: Operation): Promise<void> {
   const { deadlines, acks } = op.declared.policy;
 
   const fenced = await op.step("fence", async () => {
-    const value = await fence(op, ackers, old, (hand, deadlineMs) =>
-      shut(hand, () => op.ports.openHelper(op.cluster, old, deadlineMs), deadlineMs),
-    );
+    const value = await fence(op, ackers, old, (hand, deadlineMs) => shut(op, hand, deadlineMs));
     const by =
       value.primary === null
         ? `${value.stopped.size} of ${ackers.length} receivers stopped`

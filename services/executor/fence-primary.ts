@@ -6,13 +6,14 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import type { Hand } from "./hand.ts";
+import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 
-/** `second` opens another session to the node: the first one is busy waiting in `SET super_read_only`. */
-export async function shut(hand: Hand, second: () => Promise<Hand>, deadlineMs: number): Promise<NodeStatus> {
+/** A second session to the node does the rest while the first one waits in `SET super_read_only`. */
+export async function shut(op: Operation, hand: Hand, deadlineMs: number): Promise<NodeStatus> {
   const before = await hand.status(deadlineMs);
   if (before.readOnly && before.superReadOnly && before.semiSync?.source !== true) return before;
-  const helper = await second();
+  const helper = await op.helper(hand, deadlineMs);
   try {
     const closing = hand.run(hand.dialect.closeWrites, deadlineMs);
     closing.catch(() => undefined);

@@ -10,6 +10,7 @@ import { Refusal } from "./refusal.ts";
 export interface Hand {
   readonly node: string;
   readonly dialect: Dialect;
+  readonly threadId: number;
   readonly closed: boolean;
   /** One round trip; the rows of each statement. @throws Refusal node-lost */
   run(sql: string | readonly string[], deadlineMs: number): Promise<Row[][]>;
@@ -41,7 +42,7 @@ export class SessionHand implements Hand {
     this.#giveBack = giveBack;
   }
 
-  /** Takes the node's lock on this session; a predecessor that still holds it is killed first. */
+  /** Takes the node's lock on this session; a predecessor that still holds it, or whose helper is left, is killed first. */
   static async take(
     node: string,
     dialect: Dialect,
@@ -50,29 +51,89 @@ export class SessionHand implements Hand {
     giveBack: (session: Session) => void,
   ): Promise<SessionHand> {
     const hand = new SessionHand(node, dialect, session, giveBack);
-    const [first] = await hand.run(dialect.takeNodeLock(0), deadlineMs);
-    if (Number(first?.[0]?.taken) === 1) return hand;
-    const holder = Number(first?.[0]?.holder ?? 0);
-    if (holder > 0) {
-      // It may be gone by now: "Unknown thread id" is as good as killed.
-      await session.query(dialect.kill(holder), { deadlineMs }).catch(() => undefined);
-      if (session.closed)
-        throw new Refusal("node-lost", `${node}: the session was lost while taking its lock`);
+    const first = await hand.#lock(0, deadlineMs);
+    if (first.taken) {
+      await hand.#endHelper(first.helper, deadlineMs);
+      return hand;
     }
-    const [second] = await hand.run(
-      dialect.takeNodeLock(KILLED_HOLDER_S),
-      deadlineMs + KILLED_HOLDER_S * 1_000,
-    );
-    if (Number(second?.[0]?.taken) === 1) return hand;
-    throw new Refusal(
-      "node-lost",
-      `${node}: its lock is held by session ${second?.[0]?.holder ?? "?"} and was not let go`,
-    );
+    if (first.holder > 0) await hand.#kill(first.holder, deadlineMs);
+    const second = await hand.#lock(KILLED_HOLDER_S, deadlineMs);
+    if (!second.taken)
+      throw new Refusal(
+        "node-lost",
+        `${node}: its lock is held by session ${second.holder || "?"} and was not let go`,
+      );
+    await hand.#endHelper(second.helper, deadlineMs);
+    return hand;
   }
 
-  /** A second session of the same operation, for what the locked one is too busy waiting to do. */
-  static unlocked(node: string, dialect: Dialect, session: Session): SessionHand {
+  /** Takes the node's lock if nobody holds it: null, with the session given back, if somebody does. Nobody is killed. */
+  static async takeFree(
+    node: string,
+    dialect: Dialect,
+    session: Session,
+    deadlineMs: number,
+    giveBack: (session: Session) => void,
+  ): Promise<SessionHand | null> {
+    const hand = new SessionHand(node, dialect, session, giveBack);
+    const { taken, helper } = await hand.#lock(0, deadlineMs);
+    if (taken && helper === 0) return hand;
+    await hand.release();
+    return null;
+  }
+
+  /**
+   * A second session of the operation that holds `of`, for what that one is too busy waiting to do. It has a lock of its own, by
+   * which a successor finds it; and it sees that `of` still holds the node after it has that lock, so that the successor cannot miss it.
+   */
+  static async second(of: Hand, session: Session, deadlineMs: number): Promise<SessionHand> {
+    const helper = new SessionHand(of.node, of.dialect, session, (s) => s.destroy());
+    const [rows] = await helper.run(
+      of.dialect.takeHelperLock(KILLED_HOLDER_S),
+      deadlineMs + KILLED_HOLDER_S * 1_000,
+    );
+    if (Number(rows?.[0]?.taken) !== 1)
+      throw new Refusal("node-lost", `${of.node}: another helper is at work on it`);
+    if (Number(rows?.[0]?.holder ?? 0) !== of.threadId)
+      throw new Refusal("node-lost", `${of.node}: its lock has passed to another session`);
+    return helper;
+  }
+
+  /** A session that only looks. */
+  static looking(node: string, dialect: Dialect, session: Session): SessionHand {
     return new SessionHand(node, dialect, session, (s) => s.destroy());
+  }
+
+  async #lock(
+    waitS: number,
+    deadlineMs: number,
+  ): Promise<{ taken: boolean; holder: number; helper: number }> {
+    const [rows] = await this.run(this.dialect.takeNodeLock(waitS), deadlineMs + waitS * 1_000);
+    const { taken, holder, helper } = rows?.[0] ?? {};
+    return { taken: Number(taken) === 1, holder: Number(holder ?? 0), helper: Number(helper ?? 0) };
+  }
+
+  async #kill(threadId: number, deadlineMs: number): Promise<void> {
+    // It may be gone by now: "Unknown thread id" is as good as killed.
+    await this.#session.query(this.dialect.kill(threadId), { deadlineMs }).catch(() => undefined);
+    if (this.#session.closed)
+      throw new Refusal("node-lost", `${this.node}: the session was lost while taking its lock`);
+  }
+
+  /** A helper that the last holder left behind has ended when its lock can be had. */
+  async #endHelper(threadId: number, deadlineMs: number): Promise<void> {
+    if (threadId === 0) return;
+    await this.#kill(threadId, deadlineMs);
+    const [rows] = await this.run(
+      [this.dialect.takeHelperLock(KILLED_HOLDER_S), this.dialect.releaseHelperLock],
+      deadlineMs + KILLED_HOLDER_S * 1_000,
+    );
+    if (Number(rows?.[0]?.taken) !== 1)
+      throw new Refusal("node-lost", `${this.node}: session ${threadId} of its last holder did not end`);
+  }
+
+  get threadId(): number {
+    return this.#session.threadId;
   }
 
   get closed(): boolean {

@@ -27,9 +27,14 @@ export interface Ports {
   /** Compare-and-set of baton_state; null when the revision is not the last. */
   writeState(cluster: string, state: ClusterState, revision: number): Promise<number | null>;
   readState(cluster: string): Promise<{ value: ClusterState; revision: number } | null>;
+  /** Takes the node's lock; whoever holds it is killed first. */
   takeHand(cluster: string, node: string, connectMs: number): Promise<Hand>;
-  /** A further session to a node whose hand this operation holds, without a lock of its own. */
-  openHelper(cluster: string, node: string, connectMs: number): Promise<Hand>;
+  /** Takes the node's lock if it is free; null when somebody holds it, who is left alone. */
+  takeFreeHand(cluster: string, node: string, connectMs: number): Promise<Hand | null>;
+  /** A second session to a node whose hand this operation holds, for changes. */
+  openHelper(cluster: string, hand: Hand, connectMs: number): Promise<Hand>;
+  /** A session that only looks. */
+  openLook(cluster: string, node: string, connectMs: number): Promise<Hand>;
   vouches(cluster: string): ReadonlyMap<string, Vouch>;
   brakes(cluster: string): Promise<Brakes>;
   access(cluster: string): MysqlAccess;
@@ -40,6 +45,12 @@ export interface Ports {
   publishAlert(alert: Alert): Promise<void>;
   /** Where the lab may stop this process (fault-point.ts). */
   passing?(when: "before" | "after", kind: OperationKind, step: StepName): void;
+}
+
+/** A lock taken before the claim, and how many compare-and-sets had been begun by then. */
+interface Early {
+  hand: Hand;
+  afterWrite: number;
 }
 
 /** What a step rests on, for the audit. */
@@ -56,10 +67,19 @@ export class Operation {
   /** Another executor began it: what it did must be looked at before it is done again. */
   readonly takenOver: boolean;
   readonly #startedMs: number;
+  /** Those that may act. */
   readonly #hands = new Map<string, Promise<Hand>>();
+  /** Locks taken before the claim, where they were free. */
+  readonly #early = new Map<string, Promise<Early | null>>();
+  readonly #helpers = new Set<Hand>();
   readonly #published: Promise<void>[] = [];
   #state: ClusterState | null;
   #revision: number;
+  /** Compare-and-sets: how many were begun, and the number of the last that succeeded. */
+  #writes = 0;
+  #lastWritten = 0;
+  #writing: Promise<unknown> = Promise.resolve();
+  #confirming: Promise<void> | null = null;
   #superseded: Superseded | null = null;
   #endTold = false;
 
@@ -100,8 +120,20 @@ export class Operation {
   }
 
   /** Writes the next state behind the one we know. @throws Superseded when somebody else wrote first. */
-  async change(next: ClusterState): Promise<void> {
+  change(next: ClusterState): Promise<void> {
+    return this.#inTurn(() => this.#write(next));
+  }
+
+  /** One write at a time: each is made behind the revision of the one before. */
+  #inTurn(write: () => Promise<void>): Promise<void> {
+    const turn = this.#writing.then(write);
+    this.#writing = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #write(next: ClusterState): Promise<void> {
     this.assertMine();
+    const write = ++this.#writes;
     const revision = await this.ports.writeState(this.cluster, next, this.#revision);
     if (revision === null) {
       this.supersede("state-changed", "the cluster's state was changed by another");
@@ -109,6 +141,21 @@ export class Operation {
     }
     this.#state = next;
     this.#revision = revision as number;
+    this.#lastWritten = write;
+  }
+
+  /**
+   * Shows by a compare-and-set, begun after a node's lock was taken, or before things are put back, that the operation is still ours. An executor that slept before it
+   * took the lock learns here that its operation was ended by another; and whoever takes the operation over after this kills the lock's
+   * session first. Reads would not do: they may be answered by a NATS server that has been cut off.
+   */
+  confirmMine(): Promise<void> {
+    // One that waits for its turn comes late enough for this lock, too.
+    this.#confirming ??= this.#inTurn(() => {
+      this.#confirming = null;
+      return this.#write(this.state);
+    });
+    return this.#confirming;
   }
 
   /** From now on this operation must not touch anything: its sessions are dropped, its next step throws. */
@@ -116,53 +163,80 @@ export class Operation {
     if (this.#superseded !== null) return;
     this.#superseded = new Superseded(code, why);
     for (const hand of this.#hands.values()) hand.then((h) => h.destroy()).catch(() => undefined);
-  }
-
-  /** Asks whether the state is still as this operation wrote it. No fence, only good manners before putting things back. */
-  async confirmMine(): Promise<void> {
-    const found = await this.ports.readState(this.cluster);
-    if (found?.revision !== this.#revision)
-      this.supersede("state-changed", "the cluster's state was changed by another");
-    this.assertMine();
+    for (const early of this.#early.values()) early.then((e) => e?.hand.destroy()).catch(() => undefined);
+    for (const helper of this.#helpers) helper.destroy();
   }
 
   assertMine(): void {
     if (this.#superseded !== null) throw this.#superseded;
   }
 
-  /** The hand on a node, taken once an operation and kept. @throws Refusal node-lost, MysqlFault */
+  /**
+   * Takes the locks of nodes where they are free, before the claim: then the claim's own compare-and-set shows that they are
+   * rightly ours, and `hand` costs no further write. Waits for those that answer within `waitMs`.
+   */
+  async reach(nodes: readonly string[], connectMs: number, waitMs: number): Promise<void> {
+    for (const node of nodes) {
+      const early = this.ports
+        .takeFreeHand(this.cluster, node, connectMs)
+        .then((hand) => (hand === null ? null : { hand, afterWrite: this.#writes }));
+      early.catch(() => undefined);
+      this.#early.set(node, early);
+    }
+    await within(Promise.allSettled(this.#early.values()), waitMs);
+  }
+
+  /** The hand on a node, taken once an operation and kept. @throws Refusal node-lost, MysqlFault, Superseded */
   hand(node: string, connectMs: number): Promise<Hand> {
     let hand = this.#hands.get(node);
     if (hand === undefined) {
-      hand = this.ports.takeHand(this.cluster, node, connectMs).then((h) => {
-        if (this.#superseded !== null) {
-          h.destroy();
-          throw this.#superseded;
-        }
-        return h;
-      });
+      hand = this.#take(node, connectMs);
       hand.catch(() => undefined);
       this.#hands.set(node, hand);
     }
     return hand;
   }
 
+  async #take(node: string, connectMs: number): Promise<Hand> {
+    const early = this.#early.get(node);
+    this.#early.delete(node);
+    const found = (await early) ?? null;
+    const hand = found?.hand ?? (await this.ports.takeHand(this.cluster, node, connectMs));
+    const afterWrite = found?.afterWrite ?? this.#writes;
+    try {
+      this.assertMine();
+      // Nothing is ours before the first state is written, and until then nothing is changed.
+      if (this.#state !== null && this.#lastWritten <= afterWrite) await this.confirmMine();
+      return hand;
+    } catch (error) {
+      hand.destroy();
+      throw error;
+    }
+  }
+
+  /** A second session to a node whose hand is busy. Ends with the operation. @throws Refusal node-lost, MysqlFault */
+  async helper(of: Hand, connectMs: number): Promise<Hand> {
+    this.assertMine();
+    const helper = await this.ports.openHelper(this.cluster, of, connectMs);
+    this.#helpers.add(helper);
+    if (this.#superseded !== null) helper.destroy();
+    this.assertMine();
+    return helper;
+  }
+
   /**
    * A hand on a server that was restarted on this operation's own behalf (the end of a clone), or is put back as it was (the end of a
-   * switchover), in place of the one that was lost. Only here is a lost hand replaced. The state is asked after the lock is taken: an executor that slept in
-   * between learns so that the operation is no longer its own, before it has sent anything else.
+   * switchover), in place of the one that was lost. Only here is a lost hand replaced.
    */
   async renewHand(node: string, connectMs: number): Promise<Hand> {
     this.assertMine();
     const before = this.#hands.get(node);
     this.#hands.delete(node);
     before?.then((h) => h.destroy()).catch(() => undefined);
-    const hand = await this.hand(node, connectMs).catch((error: unknown) => {
+    return this.hand(node, connectMs).catch((error: unknown) => {
       this.#hands.delete(node);
       throw error;
     });
-    await this.confirmMine();
-    return hand;
   }
 
   /** Runs one step, publishes how it ended and how long it took. Publishing is not waited for. */
@@ -199,12 +273,29 @@ export class Operation {
       report("done", null, result.summary, result.detail ?? {});
       this.#passing("after", name);
       return result.value;
-    } catch (error) {
+    } catch (caught) {
+      await this.#askWhoIAm();
+      // What it ran into after it was put out of charge only follows from that.
+      const error = this.#superseded ?? caught;
       if (error instanceof Refusal) report("refused", error.code, error.message, error.detail);
       else if (error instanceof Superseded) report("failed", error.code, error.message, {});
       else report("failed", "internal", error instanceof Error ? error.message : String(error), {});
       throw error;
     }
+  }
+
+  /** A lost hand may have been killed by whoever took the operation over (SAFETY.md, "The executor that slept"). */
+  async #askWhoIAm(): Promise<void> {
+    const settled = await Promise.all(
+      [...this.#hands.values()].map((hand) =>
+        within(
+          hand.catch(() => null),
+          0,
+        ),
+      ),
+    );
+    if (this.#state === null || !settled.some((hand) => hand?.closed === true)) return;
+    await this.confirmMine().catch(() => undefined);
   }
 
   #passing(when: "before" | "after", step: StepName): void {
@@ -268,8 +359,12 @@ export class Operation {
 
   /** Lets go of every node and waits until what was published is stored. Hands still being taken are dropped. */
   async letGo(withinMs: number): Promise<void> {
+    for (const helper of this.#helpers) helper.destroy();
+    const unused = [...this.#early.values()].map((early) =>
+      early.then((e) => e?.hand ?? Promise.reject(new Error("not free"))),
+    );
     await Promise.all(
-      [...this.#hands.values()].map(async (hand) => {
+      [...this.#hands.values(), ...unused].map(async (hand) => {
         const taken = await within(hand, 0).catch(() => null);
         if (taken === null) hand.then((h) => h.destroy()).catch(() => undefined);
         else if (this.#superseded !== null) taken.destroy();
@@ -277,6 +372,7 @@ export class Operation {
       }),
     );
     this.#hands.clear();
+    this.#early.clear();
     await within(Promise.allSettled(this.#published), withinMs);
   }
 }

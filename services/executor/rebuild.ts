@@ -83,7 +83,7 @@ async function check(op: Operation, node: string) {
   if (node === primary) throw new Refusal("state-changed", `${node} is the primary`);
   const hand = await handOn(op, node);
   // Whatever it was, nobody writes to it any more; what it is compared by then stands.
-  await shut(hand, () => op.ports.openHelper(op.cluster, node, deadlines.openMs), deadlines.fenceMs);
+  await shut(op, hand, deadlines.fenceMs);
   const statuses = new Map<string, NodeStatus>([[node, await hand.status(deadlines.openMs)]]);
   await Promise.all(
     Object.keys(op.declared.nodes)
@@ -236,11 +236,7 @@ async function comeHome(op: Operation, node: string, untilMs: number) {
     throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
   });
   if (op.state.quarantined.includes(node)) {
-    const status = await shut(
-      hand,
-      () => op.ports.openHelper(op.cluster, node, deadlines.openMs),
-      deadlines.fenceMs,
-    );
+    const status = await shut(op, hand, deadlines.fenceMs);
     const errant = GtidSet.parse(status.executed).subtract(await executedOfPrimary(op, primary));
     if (!errant.isEmpty())
       throw new Refusal("not-clean", `${node}, copied, holds ${errant}, which ${primary} has not`, {
@@ -333,7 +329,7 @@ function handOn(op: Operation, node: string): Promise<Hand> {
 /** Asks a node over a session without its lock: nothing is changed by it. */
 async function beside<T>(op: Operation, node: string, ask: (hand: Hand) => Promise<T>): Promise<T> {
   const helper = await op.ports
-    .openHelper(op.cluster, node, op.declared.policy.deadlines.openMs)
+    .openLook(op.cluster, node, op.declared.policy.deadlines.openMs)
     .catch((error: unknown) => {
       throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
     });

@@ -60,6 +60,7 @@ function paperHand(node: string): Hand {
   return {
     node,
     dialect: { ...dialectFor("9.7.4"), parseStatus: () => statusOf(node) },
+    threadId: 1,
     closed: false,
     run: async (sql) => (typeof sql === "string" ? [sql] : sql).map(() => [row]),
     status: async () => statusOf(node),
@@ -104,9 +105,11 @@ export async function rehearse(): Promise<void> {
       if (node === "n1") throw new Error("the primary is dead");
       return paperHand(node);
     },
+    takeFreeHand: async (_cluster, node) => paperHand(node),
     openHelper: async () => {
       throw new Error("the primary is dead");
     },
+    openLook: async (_cluster, node) => paperHand(node),
     vouches: () => new Map(),
     brakes: async () => NO_BRAKES,
     access: () => ({ user: "rehearsal", password: "" }),

@@ -47,11 +47,7 @@ async function check(op: Operation, node: string, primary: string) {
   const hand = await op.hand(node, deadlines.openMs).catch((error: unknown) => {
     throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
   });
-  const status: NodeStatus = await shut(
-    hand,
-    () => op.ports.openHelper(op.cluster, node, deadlines.openMs),
-    deadlines.fenceMs,
-  );
+  const status: NodeStatus = await shut(op, hand, deadlines.fenceMs);
   // Read after the node was shut: nothing can be added to it any more, and the primary only grows.
   const primaryExecuted = await executedOfPrimary(op, primary);
   const held = heldBy(status);

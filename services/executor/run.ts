@@ -2,7 +2,7 @@
  * One intent, from its arrival to the end of its operation: fresh, taken over from a dead executor, or too late.
  */
 import type { Before, ClusterState, DeclaredCluster, Intent, OperationKind } from "@baton/contracts";
-import { claim, declined, heldBack, takeOver } from "@baton/protocol";
+import { ackersOf, claim, declined, heldBack, takeOver } from "@baton/protocol";
 import { adopt } from "./adopt.ts";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { failover } from "./failover.ts";
@@ -15,6 +15,8 @@ import { switchover } from "./switchover.ts";
 
 /** What was published is stored within this time, or its loss is logged. */
 const PUBLISH_MS = 5_000;
+/** Replicas answer in a round trip; one that has not answered by now is asked again when it is fenced. */
+const REACH_MS = 20;
 
 export type Found = { value: ClusterState; revision: number } | null;
 
@@ -70,7 +72,15 @@ export async function runIntent(
     if (intent.kind === "adopt") await adopt(op);
     else {
       await op.step("claim", async () => {
-        if (entry === "fresh") await heedBrakes(op);
+        if (entry === "fresh") {
+          await heedBrakes(op);
+          if (intent.kind === "failover")
+            await op.reach(
+              ackersOf(declared, intent.node, op.state.quarantined),
+              declared.policy.deadlines.fenceMs,
+              REACH_MS,
+            );
+        }
         const next =
           entry === "take-over"
             ? takeOver(op.state, ports.executor)

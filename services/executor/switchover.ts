@@ -46,7 +46,7 @@ export interface Touched {
 async function towardsCommit(op: Operation, touched: Touched): Promise<void> {
   const { openMs } = op.declared.policy.deadlines;
   const { old, candidate, spare } = await op.step("preflight", () => preflight(op));
-  const helper = await op.ports.openHelper(op.cluster, old.node, openMs);
+  const helper = await op.helper(old, openMs);
   await op.step("repoint", () => moveSpare(op, candidate.node, spare, touched.moved));
   await op.step("catch-up", () => comeClose(op, old, candidate));
 

@@ -9,6 +9,7 @@ import {
   MESSAGES,
   type Vouch,
 } from "@baton/contracts";
+import type { Dialect, Session } from "@baton/mysql";
 import type { Brakes } from "@baton/protocol";
 import type { ServiceContext } from "@baton/runtime";
 import { faultPoint } from "./fault-point.ts";
@@ -196,6 +197,21 @@ export class Worker {
     return { own: own?.value ?? null, all: all?.value ?? null };
   }
 
+  async #session<T>(
+    cluster: string,
+    node: string,
+    connectMs: number,
+    use: (session: Session, dialect: Dialect, giveBack: (session: Session) => void) => T | Promise<T>,
+  ): Promise<T> {
+    const { session, dialect } = await this.#sessions.take(cluster, node, connectMs);
+    try {
+      return await use(session, dialect, (s) => this.#sessions.giveBack(cluster, node, s));
+    } catch (error) {
+      session.destroy();
+      throw error;
+    }
+  }
+
   #ports(traceparent: string | null): Ports {
     const { bus, log, instance } = this.#ctx;
     const states = bus.bucket("baton_state");
@@ -209,21 +225,22 @@ export class Worker {
       readState: (cluster) => states.get(cluster),
       writeState: (cluster, state, revision) =>
         revision === 0 ? states.create(cluster, state) : states.update(cluster, state, revision),
-      takeHand: async (cluster, node, connectMs) => {
-        const { session, dialect } = await this.#sessions.take(cluster, node, connectMs);
-        try {
-          return await SessionHand.take(node, dialect, session, connectMs, (s) =>
-            this.#sessions.giveBack(cluster, node, s),
-          );
-        } catch (error) {
-          session.destroy();
-          throw error;
-        }
-      },
-      openHelper: async (cluster, node, connectMs) => {
-        const { session, dialect } = await this.#sessions.take(cluster, node, connectMs);
-        return SessionHand.unlocked(node, dialect, session);
-      },
+      takeHand: (cluster, node, connectMs) =>
+        this.#session(cluster, node, connectMs, (session, dialect, giveBack) =>
+          SessionHand.take(node, dialect, session, connectMs, giveBack),
+        ),
+      takeFreeHand: (cluster, node, connectMs) =>
+        this.#session(cluster, node, connectMs, (session, dialect, giveBack) =>
+          SessionHand.takeFree(node, dialect, session, connectMs, giveBack),
+        ),
+      openHelper: (cluster, hand, connectMs) =>
+        this.#session(cluster, hand.node, connectMs, (session) =>
+          SessionHand.second(hand, session, connectMs),
+        ),
+      openLook: (cluster, node, connectMs) =>
+        this.#session(cluster, node, connectMs, (session, dialect) =>
+          SessionHand.looking(node, dialect, session),
+        ),
       vouches: (cluster) => this.#vouches.get(cluster) ?? new Map(),
       brakes: (cluster) => this.#brakesOf(cluster),
       access: (cluster) => this.#ctx.access(cluster),

@@ -148,12 +148,20 @@ export class NodeWatch {
     if (now >= this.#retryAt) this.#open("pulse", out);
     if (now >= this.#statusRetryAt) this.#open("status", out);
     if (now >= this.#tickAt) {
-      this.#tickAt = now + intervalMs;
+      this.#tickAt = this.#nextTickAt(now, intervalMs);
       // A pulse that is down has its own schedule.
       if (this.#links.pulse === "open") this.look("tick", now, out);
     }
     if (now >= this.#pulseAt) this.#ping(now, out);
     return out;
+  }
+
+  /**
+   * In calm all nodes are looked at in one moment: one waking instead of three, which is what most of a look costs, and a picture
+   * of the cluster from one time. While anything is suspect the looks are spread.
+   */
+  #nextTickAt(now: number, intervalMs: number): number {
+    return intervalMs < this.#s.calmMs ? now + intervalMs : (Math.floor(now / intervalMs) + 1) * intervalMs;
   }
 
   /** Asks now, or joins the questions under way. */
