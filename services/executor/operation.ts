@@ -72,6 +72,8 @@ export class Operation {
   /** Locks taken before the claim, where they were free. */
   readonly #early = new Map<string, Promise<Early | null>>();
   readonly #helpers = new Set<Hand>();
+  /** Hands that were taken, until one is found lost. */
+  readonly #held = new Set<Hand>();
   readonly #published: Promise<void>[] = [];
   #state: ClusterState | null;
   #revision: number;
@@ -80,6 +82,7 @@ export class Operation {
   #lastWritten = 0;
   #writing: Promise<unknown> = Promise.resolve();
   #confirming: Promise<void> | null = null;
+  #asking: Promise<void> | null = null;
   #superseded: Superseded | null = null;
   #endTold = false;
 
@@ -203,6 +206,7 @@ export class Operation {
     const found = (await early) ?? null;
     const hand = found?.hand ?? (await this.ports.takeHand(this.cluster, node, connectMs));
     const afterWrite = found?.afterWrite ?? this.#writes;
+    this.#held.add(hand);
     try {
       this.assertMine();
       // Nothing is ours before the first state is written, and until then nothing is changed.
@@ -269,6 +273,7 @@ export class Operation {
       );
     try {
       const result = await run();
+      await this.#askWhoIAm();
       this.assertMine();
       report("done", null, result.summary, result.detail ?? {});
       this.#passing("after", name);
@@ -286,16 +291,10 @@ export class Operation {
 
   /** A lost hand may have been killed by whoever took the operation over (SAFETY.md, "The executor that slept"). */
   async #askWhoIAm(): Promise<void> {
-    const settled = await Promise.all(
-      [...this.#hands.values()].map((hand) =>
-        within(
-          hand.catch(() => null),
-          0,
-        ),
-      ),
-    );
-    if (this.#state === null || !settled.some((hand) => hand?.closed === true)) return;
-    await this.confirmMine().catch(() => undefined);
+    const lost = [...this.#held].filter((hand) => hand.closed);
+    for (const hand of lost) this.#held.delete(hand);
+    if (this.#state !== null && lost.length > 0) this.#asking = this.confirmMine().catch(() => undefined);
+    await this.#asking;
   }
 
   #passing(when: "before" | "after", step: StepName): void {
