@@ -7,8 +7,8 @@ import { type Bus, connectBus } from "@baton/bus";
 import { MESSAGES } from "@baton/contracts";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { startNats, type TestNats, type TestServer } from "../../libs/bus/nats-server.testkit.ts";
+import { type ServiceProcess, startServiceProcess } from "../../libs/runtime/service-process.testkit.ts";
 import { openArchive } from "./archive.ts";
-import { type AuditorProcess, startAuditor } from "./process.testkit.ts";
 import { alert, diagnosis, ended, intent, step, traceOf } from "./story.testkit.ts";
 import { verifyFile } from "./verify.ts";
 
@@ -16,7 +16,7 @@ const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 let nats: TestNats;
 let bus: Bus;
 let folder: string;
-const processes: AuditorProcess[] = [];
+const processes: ServiceProcess[] = [];
 const soon = { timeout: 30_000, interval: 50 };
 
 beforeEach(async () => {
@@ -38,11 +38,13 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const start = (name: string, file = join(folder, `${name}.sqlite`)): AuditorProcess => {
-  const auditor = startAuditor({
+const start = (name: string, file = join(folder, `${name}.sqlite`)): ServiceProcess => {
+  const auditor = startServiceProcess({
+    service: "auditor",
+    main: join(import.meta.dirname, "main.ts"),
     config: join(folder, `${name}.yaml`),
     urls: nats.urls,
-    file,
+    settings: { file },
     instance: `auditor-${name}`,
   });
   processes.push(auditor);
@@ -167,11 +169,11 @@ test("a full disk: not ready with the reason, one alert, nothing lost", async (c
       async () => {
         told += 1;
         await tell(`failover-shop-3-${told}`, told + 1);
-        expect((await auditor.readyz()).status).toBe(503);
+        expect((await auditor.get("/readyz")).status).toBe(503);
       },
       { timeout: 60_000, interval: 1 },
     );
-    expect((await auditor.readyz()).text).toContain("E_DISK_FULL");
+    expect((await auditor.get("/readyz")).text).toContain("E_DISK_FULL");
     await vi.waitFor(() => expect(alerts.length).toBe(1), soon);
     expect(alerts[0]).toContain(file);
     const before = countIn(file);
@@ -182,7 +184,7 @@ test("a full disk: not ready with the reason, one alert, nothing lost", async (c
     rmSync(join(volume, "filler"));
     const all = (told + 1) * 6 + 1;
     await vi.waitFor(() => expect(countIn(file)).toBe(all), { timeout: 60_000, interval: 100 });
-    expect((await auditor.readyz()).status).toBe(200);
+    expect((await auditor.get("/readyz")).status).toBe(200);
     expect(verifyFile(file, () => {})).toBe(0);
     expect(alerts.length).toBe(1);
     stop();

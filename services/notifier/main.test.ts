@@ -7,7 +7,7 @@ import { type Bus, connectBus } from "@baton/bus";
 import { Alert, MESSAGES } from "@baton/contracts";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { startNats, type TestNats } from "../../libs/bus/nats-server.testkit.ts";
-import { type NotifierProcess, startNotifier } from "./process.testkit.ts";
+import { type ServiceProcess, startServiceProcess } from "../../libs/runtime/service-process.testkit.ts";
 import { alert, type Receiver, startReceiver, status } from "./receiver.testkit.ts";
 
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
@@ -17,7 +17,7 @@ let nats: TestNats;
 let bus: Bus;
 let folder: string;
 let receiver: Receiver;
-const processes: NotifierProcess[] = [];
+const processes: ServiceProcess[] = [];
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "baton-notifier-"));
@@ -41,11 +41,13 @@ afterEach(async () => {
 });
 
 const hook = () => ({ type: "webhook", name: "hook", url: receiver.url, secret, timeoutMs: 300 });
-const start = (name: string, channels: object[] = [{ type: "log" }, hook()]): NotifierProcess => {
-  const notifier = startNotifier({
+const start = (name: string, channels: object[] = [{ type: "log" }, hook()]): ServiceProcess => {
+  const notifier = startServiceProcess({
+    service: "notifier",
+    main: join(import.meta.dirname, "main.ts"),
     config: join(folder, `${name}.yaml`),
     urls: nats.urls,
-    channels,
+    settings: { channels },
     instance: `notifier-${name}`,
   });
   processes.push(notifier);
@@ -57,7 +59,7 @@ const raise = (id: string, more: Partial<Alert> = {}) =>
     traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
   });
 const got = () => receiver.got.map((g) => g.headers["baton-alert-id"]);
-const logged = (notifier: NotifierProcess) =>
+const logged = (notifier: ServiceProcess) =>
   notifier.log.filter((l) => l.msg.startsWith("ALERT")).map((l) => l.alert?.id);
 
 test("an alert reaches the channels that want it, signed and with its trace", async () => {
@@ -94,7 +96,9 @@ test.each([
   await Promise.all(ids.map((id) => raise(id)));
   await vi.waitFor(() => expect(new Set(logged(notifier))).toEqual(new Set(["first", ...ids])), soon);
   await vi.waitFor(async () => {
-    expect(await notifier.metrics()).toMatch(/baton_notifier_channel_away\{.*channel="hook".*\} 1/);
+    expect((await notifier.get("/metrics")).text).toMatch(
+      /baton_notifier_channel_away\{.*channel="hook".*\} 1/,
+    );
   }, soon);
 
   await receiver.stop();
@@ -137,7 +141,9 @@ test("a refusal for good is logged with its remedy, counted, and neither tried a
   await raise("good");
   await vi.waitFor(() => expect(got()).toEqual(["bad", "good"]), soon);
   await vi.waitFor(async () => {
-    expect(await notifier.metrics()).toMatch(/baton_notifier_deliveries_total\{.*result="refused".*\} 1/);
+    expect((await notifier.get("/metrics")).text).toMatch(
+      /baton_notifier_deliveries_total\{.*result="refused".*\} 1/,
+    );
   }, soon);
   expect(notifier.log.some((l) => /refuses the alert bad for good: .* answered 422/.test(l.msg))).toBe(true);
   await notifier.kill("SIGTERM");
