@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { StepName } from "@baton/contracts";
+import type { Writer } from "@baton/lab";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { type Stage, startStage } from "./stage.ts";
 
@@ -23,7 +24,75 @@ function sleeps(pid: number | null | undefined): boolean {
   return /^\d+ \(.*\) T/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
 }
 
-describe("an executor asleep before a step", () => {
+/** Two executors, of which the first that comes to `step` falls asleep before it. */
+async function withSleeper(step: StepName, kind: string): Promise<Stage> {
+  stage = await startStage({
+    services: { executor: 2 },
+    env: {
+      executor: { BATON_FAULT_POINT: `before:${step}=pause`, BATON_FAULT_ONCE: join(dir, `${kind}-${step}`) },
+    },
+  });
+  return stage;
+}
+
+function asleep(s: Stage): Promise<string> {
+  const executors = ["executor-1", "executor-2"];
+  return s.until(
+    "one falls asleep",
+    () => executors.find((name) => sleeps(s.system.program(name).pid)) ?? null,
+  );
+}
+
+/** Wakes the sleeper when all is over, and shows by the record and by the nodes that it did nothing more. */
+async function wakeInVain(
+  s: Stage,
+  sleeper: string,
+  steps: readonly StepName[],
+  step: StepName,
+): Promise<void> {
+  const before = await s.status();
+  const told = s.steps.length;
+  s.system.program(sleeper).resume();
+  await s.until("it has found out that it is not in charge", () =>
+    s.system
+      .logs(sleeper)
+      .some((l) => /left to another|interrupted|nothing to do|: completed/.test(l.message))
+      ? true
+      : null,
+  );
+  const late = () => s.steps.slice(told).filter((x) => x.executor === sleeper);
+  // At `prove` the operation is over, and nobody has reason to take it over: the sleeper's canary is its own.
+  if (step !== "prove") {
+    // The record shows what became of what it slept before: given up, by name and with a code.
+    const given = await s.until(
+      "the sleeper's refusal is on record",
+      () => late().find((x) => x.code !== null) ?? null,
+    );
+    expect(given.code).toMatch(/^(state-changed|lock-lost|node-lost)$/);
+    // What it had done before it slept may be told only now; what it was about to do must not have been done.
+    const effects = late()
+      .filter((x) => x.outcome === "done" && steps.indexOf(x.step) >= steps.indexOf(step))
+      // To read what was answered and to choose from it changes nothing.
+      .filter((x) => x.step !== "read" && x.step !== "choose")
+      .filter((x) => x.step !== "repoint" || (x.detail.repointed as string[]).length > 0);
+    expect(effects.map((x) => `${x.step}: ${x.summary}`)).toEqual([]);
+  }
+  const { epoch, primary } = before;
+  expect(await s.status()).toMatchObject({ epoch, primary, phase: "steady" });
+}
+
+/** Writes go on at the one primary; had the sleeper stopped a receiver or closed a node, they would not. */
+async function goOn(s: Stage, writer: Writer): Promise<void> {
+  const { primary } = await s.status();
+  const during = writer.acknowledged();
+  await s.until("writes go on", () => (writer.acknowledged() > during + 200 ? true : null));
+  const report = await writer.stop();
+  expect(report.lost).toEqual([]);
+  expect(report.split).toEqual([]);
+  expect(report.finalPrimary).toBe(primary);
+}
+
+describe("an executor asleep before a step of a failover", () => {
   const steps: StepName[] = [
     "claim",
     "fence",
@@ -37,71 +106,31 @@ describe("an executor asleep before a step", () => {
     "prove",
   ];
   it.each(steps)("%s: its successor finishes, and what it does on waking has no effect", async (step) => {
-    stage = await startStage({
-      services: { executor: 2 },
-      env: { executor: { BATON_FAULT_POINT: `before:${step}=pause`, BATON_FAULT_ONCE: join(dir, step) } },
-    });
-    const s = stage;
+    const s = await withSleeper(step, "failover");
     const writer = s.lab.writer();
     await s.until("writes flow", () => (writer.acknowledged() > 50 ? true : null));
-    const old = s.lab.node("n1");
-    writer.fault(old.killNow());
-    const executors = ["executor-1", "executor-2"].map((name) => ({ name, program: s.system.program(name) }));
-    const sleeper = await s.until(
-      "one falls asleep",
-      () => executors.find((e) => sleeps(e.program.pid)) ?? null,
-    );
+    writer.fault(s.lab.node("n1").killNow());
+    const sleeper = await asleep(s);
     await writer.recovered(40_000);
     const ended = await s.event("operation-ended", (e) => e.kind === "failover", 40_000);
     expect(ended.outcome).toBe("completed");
-    const before = await s.status();
+    await wakeInVain(s, sleeper, steps, step);
+    await goOn(s, writer);
+  });
+});
 
-    const told = s.steps.length;
-    sleeper.program.resume();
-    const awake = await s.until("it has found out that it is not in charge", () =>
-      s.system
-        .logs(sleeper.name)
-        .some((l) => /left to another|interrupted|nothing to do|: completed/.test(l.message))
-        ? true
-        : null,
-    );
-    expect(awake).toBe(true);
-    // What it had done before it slept may be told only now; what it was about to do must not have been done.
-    const effects = s.steps
-      .slice(told)
-      .filter(
-        (x) =>
-          x.executor === sleeper.name && steps.indexOf(x.step) >= steps.indexOf(step) && x.outcome === "done",
-      )
-      // To read what was answered and to choose from it changes nothing.
-      .filter((x) => x.step !== "read" && x.step !== "choose")
-      .filter((x) => x.step !== "repoint" || (x.detail.repointed as string[]).length > 0);
-    // At `prove` the operation is over, and nobody has reason to take it over: the sleeper's canary is its own.
-    if (step !== "prove") {
-      // The record shows what became of what it slept before: given up, by name and with a code.
-      const given = await s.until(
-        "the sleeper's refusal is on record",
-        () =>
-          s.steps
-            .slice(told)
-            .find(
-              (x) =>
-                x.executor === sleeper.name &&
-                steps.indexOf(x.step) >= steps.indexOf(step) &&
-                x.code !== null,
-            ) ?? null,
-      );
-      expect(given.code).toMatch(/^(state-changed|lock-lost|node-lost)$/);
-      expect(effects.map((x) => `${x.step}: ${x.summary}`)).toEqual([]);
-    }
-    const after = await s.status();
-    expect(after).toMatchObject({ epoch: before.epoch, primary: before.primary, phase: "steady" });
-    // Writes go on at the one primary; had the sleeper stopped a receiver or closed a node, they would not.
-    const during = writer.acknowledged();
-    await s.until("writes go on", () => (writer.acknowledged() > during + 200 ? true : null));
-    const report = await writer.stop();
-    expect(report.lost).toEqual([]);
-    expect(report.split).toEqual([]);
-    expect(report.finalPrimary).toBe(before.primary);
+describe("an executor asleep before a step of a switchover", () => {
+  const steps: StepName[] = ["preflight", "freeze", "commit", "open"];
+  it.each(steps)("%s: its successor ends it, and what it does on waking has no effect", async (step) => {
+    const s = await withSleeper(step, "switchover");
+    const writer = s.lab.writer();
+    await s.until("writes flow", () => (writer.acknowledged() > 50 ? true : null));
+    await s.bus.command("switchover", { cluster: "shop", to: "n2", dryRun: false, force: false });
+    const sleeper = await asleep(s);
+    const ended = await s.event("operation-ended", (e) => e.kind === "switchover", 40_000);
+    expect(ended.outcome).toBe(step === "open" ? "completed" : "rolled-back");
+    expect((await s.status()).primary).toBe(step === "open" ? "n2" : "n1");
+    await wakeInVain(s, sleeper, steps, step);
+    await goOn(s, writer);
   });
 });
