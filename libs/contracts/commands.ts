@@ -3,7 +3,7 @@ import { z } from "zod";
 import { DiagnosisCode, ErrorCode, Outcome, RefusalCode } from "./codes.ts";
 import { Ms, Name, OperationId, UnixMs } from "./names.ts";
 import { Diagnosis } from "./payloads.ts";
-import { Phase } from "./state.ts";
+import { Phase, Window } from "./state.ts";
 
 export const NodeRole = z.enum(["primary", "replica", "detached", "unknown"]);
 export type NodeRole = z.infer<typeof NodeRole>;
@@ -22,6 +22,7 @@ export const NodeView = z.object({
   executed: z.string().nullable(),
   quarantined: z.boolean(),
   problems: z.array(DiagnosisCode),
+  downtime: Window.nullable().default(null).describe("a person has the node in hand"),
 });
 export type NodeView = z.infer<typeof NodeView>;
 
@@ -37,6 +38,7 @@ export const ClusterView = z.object({
     .string()
     .nullable()
     .describe("a sentence: who keeps Baton from acting by itself, why, since when; null: nobody"),
+  maintenance: z.array(Window).default([]).describe("windows that are on or to come, in order"),
   failover: z.object({
     possible: z.boolean(),
     candidate: Name.nullable(),
@@ -126,6 +128,47 @@ export const COMMANDS = {
     reply: z.object({
       cluster: Name,
       acknowledged: z.number().int().describe("failovers that counted until now"),
+    }),
+  },
+  maintenance: {
+    request: z.strictObject({
+      cluster: Name,
+      window: z
+        .strictObject({
+          fromUnixMs: UnixMs.nullable().describe("null: now, by the decider's clock"),
+          untilUnixMs: UnixMs.nullable().describe("null: forMs after its beginning"),
+          forMs: Ms.nullable(),
+        })
+        .nullable()
+        .describe("null: end what is on, else take the next one back"),
+      by: z.string(),
+      reason: z.string(),
+    }),
+    reply: z.object({
+      cluster: Name,
+      windows: z.array(Window).describe("what was set, ended or taken back"),
+      on: z.boolean().describe("whether the cluster is in maintenance now"),
+      running: OperationId.nullable().describe("an operation that goes on to its end all the same"),
+    }),
+  },
+  downtime: {
+    request: z.strictObject({
+      cluster: Name,
+      node: Name,
+      untilUnixMs: UnixMs.nullable(),
+      forMs: Ms.nullable().describe("both null: end it"),
+      by: z.string(),
+      reason: z.string(),
+    }),
+    reply: z.object({
+      cluster: Name,
+      node: Name,
+      window: Window.nullable().describe("the one that was set or ended; null: there was none"),
+      on: z.boolean(),
+      refusal: z
+        .string()
+        .nullable()
+        .describe("why a failover would be refused as things are now; null: it would not"),
     }),
   },
   history: {
