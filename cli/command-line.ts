@@ -209,7 +209,11 @@ ${examples('baton downtime shop db3 --for 30m --reason "kernel update"', "baton 
     .argument("<cluster>", "its name")
     .option("--to <node>", "who shall be primary; without it Baton chooses, and says why")
     .option("--dry-run", "only the plan: checks, ranking and the expected pause; nothing is touched")
-    .option("--force", "go on although a check that is not about safety fails (open transactions, lag)")
+    .option("--force", "go on although one of the four checks below fails")
+    .addOption(
+      new Option("--at <time>", "do it then: HH:MM, or a date like 2026-11-24T22:30+01:00").argParser(moment),
+    )
+    .option("--cancel", "take back the one that is planned")
     .addOption(config())
     .addOption(nats())
     .addOption(json("one object at the end, nothing else on stdout"))
@@ -219,7 +223,15 @@ ${examples('baton downtime shop db3 --for 30m --reason "kernel update"', "baton 
 Prints the plan, then each step as it ends, then what it took. Whatever fails before the commit gives the
 old primary its pen back; the exit code is then 1. A transaction that is open across the change gets an
 error at its commit and was not written; a statement under way is given time and its answer.
-${examples("baton switchover shop --dry-run", "baton switchover shop --to db2", "baton switchover shop --json | jq .closed_ms")}`,
+
+--force overrides these, and nothing that is about safety: a transaction open for more than 10 s (it is cut off);
+somebody's global read lock, as of a backup (writes wait up to 3 s for it, then all is as before); the named node's
+lag of more than 10 s (it is waited for, writes go on); the named node's downtime.
+
+--at: one for each cluster, kept in NATS, shown by \`baton status\`. A time without a zone is of this machine's zone;
+the answer says which moment was understood. Then the deciders do it once, in a maintenance too, at most 3 minutes
+late. It is skipped, with a reason as an alert, when the cluster is paused or not fit, or Baton did not run then.
+${examples("baton switchover shop --dry-run", "baton switchover shop --to db2", "baton switchover shop --to db2 --at 22:30", "baton switchover shop --json | jq .closed_ms")}`,
     )
     .action(async (cluster, o) => (await import("./commands/switchover.ts")).switchover(cluster, o));
 

@@ -1,7 +1,7 @@
 /** `baton pause`, `resume`, `ack`, `maintenance` and `downtime`. */
-import { hostname, userInfo } from "node:os";
 import type { Bus } from "@baton/bus";
 import { BatonError } from "@baton/contracts";
+import { me } from "../me.ts";
 import { chooseNats, reachBus } from "../reach.ts";
 import { list, plural } from "../view/amounts.ts";
 import { sayMoment } from "../when.ts";
@@ -147,15 +147,4 @@ async function ask<T>(o: Where, question: (bus: Bus) => Promise<T>): Promise<T> 
 
 function print(answer: unknown): void {
   console.log(JSON.stringify(answer, null, 2));
-}
-
-/** `ann@ops1`: whom to ask when a cluster is found paused. */
-function me(): string {
-  let user = process.env.USER ?? "somebody";
-  try {
-    user = userInfo().username;
-  } catch {
-    // A container's user id may have no name.
-  }
-  return `${user}@${hostname().split(".")[0]}`.slice(0, 200);
 }

@@ -28,6 +28,12 @@ function clusterLines(c: ClusterView, p: Paint): string[] {
   if (c.brake !== null) lines.push(p.yellow(`  ‖ Baton does nothing by itself: ${c.brake}`));
   for (const w of c.maintenance)
     lines.push(p.dim(`  maintenance ${utc(w.fromUnixMs)} to ${utc(w.untilUnixMs)}, by ${w.by}: ${w.reason}`));
+  if (c.planned !== null)
+    lines.push(
+      p.cyan(
+        `  switchover to ${c.planned.to ?? "whom Baton chooses"} planned for ${utc(c.planned.atUnixMs)}, by ${c.planned.by}`,
+      ),
+    );
   if (diagnosis.code !== "healthy") {
     lines.push(`  ${diagnosis.summary}`, p.dim(`  ${DIAGNOSES[diagnosis.code].action}`));
   }

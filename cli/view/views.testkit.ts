@@ -50,6 +50,7 @@ export function cluster(o: Partial<ClusterView> = {}): ClusterView {
     nodes: [node("n1", { role: "primary", writable: true, delayMs: null }), node("n2")],
     brake: null,
     maintenance: [],
+    planned: null,
     failover: { possible: true, candidate: "n2", refusal: null, reason: "n2 holds everything" },
     probers: [{ prober: "prober-1", region: "eu", lastSampleAgeMs: 120 }],
     ...o,

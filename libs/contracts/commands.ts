@@ -3,7 +3,7 @@ import { z } from "zod";
 import { DiagnosisCode, ErrorCode, Outcome, RefusalCode } from "./codes.ts";
 import { Ms, Name, OperationId, UnixMs } from "./names.ts";
 import { Diagnosis } from "./payloads.ts";
-import { Phase, Window } from "./state.ts";
+import { Phase, Planned, Window } from "./state.ts";
 
 export const NodeRole = z.enum(["primary", "replica", "detached", "unknown"]);
 export type NodeRole = z.infer<typeof NodeRole>;
@@ -39,6 +39,7 @@ export const ClusterView = z.object({
     .nullable()
     .describe("a sentence: who keeps Baton from acting by itself, why, since when; null: nobody"),
   maintenance: z.array(Window).default([]).describe("windows that are on or to come, in order"),
+  planned: Planned.nullable().default(null).describe("a switchover that is to come"),
   failover: z.object({
     possible: z.boolean(),
     candidate: Name.nullable(),
@@ -100,6 +101,29 @@ export const COMMANDS = {
       ),
       notChosen: z.array(z.object({ node: Name, reason: z.string() })),
       expectedPauseMs: Ms,
+    }),
+  },
+  plan: {
+    request: z.strictObject({
+      cluster: Name,
+      switchover: z
+        .strictObject({
+          atUnixMs: UnixMs,
+          to: Name.nullable().describe("null: Baton chooses then"),
+          force: z.boolean(),
+        })
+        .nullable()
+        .describe("null: take the planned one back"),
+      by: z.string(),
+    }),
+    reply: z.object({
+      cluster: Name,
+      planned: Planned.nullable().describe("what was planned or taken back; null: there was nothing"),
+      candidate: Name.nullable().describe("who would be primary if it were done now"),
+      against: z
+        .string()
+        .nullable()
+        .describe("why it would be skipped if it were due now; null: it would not"),
     }),
   },
   rebuild: {

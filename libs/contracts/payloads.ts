@@ -155,6 +155,8 @@ export const EventType = z.enum([
   "rebuild-progress",
   "errant-salvaged",
   "brake-changed",
+  "switchover-planned",
+  "switchover-skipped",
 ]);
 export type EventType = z.infer<typeof EventType>;
 

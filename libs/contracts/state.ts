@@ -129,6 +129,28 @@ export const Brake = z.object({
 });
 export type Brake = z.infer<typeof Brake>;
 
+/**
+ * A switchover that a person has planned. It is taken by writing the order into it, by compare-and-set: whoever takes it up again gives the
+ * very same order, which can run once only.
+ */
+export const Planned = z.object({
+  cluster: Name,
+  id: Name.describe("tells this plan from any other of the cluster"),
+  atUnixMs: UnixMs,
+  to: Name.nullable().describe("null: Baton chooses then"),
+  force: z.boolean(),
+  by: z.string().max(200),
+  order: z
+    .object({
+      candidate: Name,
+      stateRevision: z.number().int().min(1).describe("of the state that it leaves"),
+      decider: Name,
+    })
+    .nullable()
+    .describe("null: its time has not come"),
+});
+export type Planned = z.infer<typeof Planned>;
+
 export const ServiceName = z.enum(["prober", "decider", "executor", "notifier", "auditor"]);
 export type ServiceName = z.infer<typeof ServiceName>;
 

@@ -19,13 +19,14 @@ export function describeBrake(brake: Brake | null, all: boolean): string | null 
   return `${all ? "all clusters are paused" : "paused"} by ${brake.by} since ${utc(brake.sinceUnixMs)}: ${brake.reason}`;
 }
 
+/** Who has paused the cluster, by its name or with all others; null: nobody. */
+export function heldByHand(brakes: Brakes): string | null {
+  return describeBrake(brakes.own, false) ?? describeBrake(brakes.all, true);
+}
+
 /** Why nothing is ordered or begun without a person; null: nothing forbids it. */
 export function pausedBy(brakes: Brakes, nowUnixMs: NowUnixMs): string | null {
-  return (
-    describeBrake(brakes.own, false) ??
-    describeBrake(brakes.all, true) ??
-    describeWindow("in maintenance", maintenanceOf(brakes, nowUnixMs))
-  );
+  return heldByHand(brakes) ?? describeWindow("in maintenance", maintenanceOf(brakes, nowUnixMs));
 }
 
 /** The same with the policy's mode: in `observe` and `advise` no node is touched. */

@@ -63,6 +63,7 @@ function viewNode(picture: Picture, node: string, now: number, s: VoteSettings):
   };
 }
 
+/** All but what is planned, which the picture does not hold. */
 export function viewCluster(picture: Picture, decider: string, now: number, s: VoteSettings): ClusterView {
   const state = picture.state?.value ?? null;
   const plan = planNow(picture, now, s);
@@ -96,6 +97,7 @@ export function viewCluster(picture: Picture, decider: string, now: number, s: V
     nodes: Object.keys(picture.declared?.nodes ?? {}).map((node) => viewNode(picture, node, now, s)),
     brake: heldBackNow(picture, now),
     maintenance: windowsAhead(picture.brakes, nowUnixMs(picture, now)),
+    planned: null,
     failover,
     probers: [...liveProbers(picture, now, s)]
       .map(([prober, { region, atMs }]) => ({ prober, region, lastSampleAgeMs: now - atMs }))

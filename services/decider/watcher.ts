@@ -8,12 +8,14 @@ import { heldBackNow, maintenanceNow } from "./brakes.ts";
 import type { BrakePorts } from "./commands/brake-record.ts";
 import { ack, pause, resume } from "./commands/brakes.ts";
 import { requireKnown } from "./commands/known-cluster.ts";
+import { type PlanPorts, plan } from "./commands/plan.ts";
 import { planRebuild } from "./commands/rebuild.ts";
 import { planOrder } from "./commands/switchover.ts";
 import { downtime, maintenance, tellEnded } from "./commands/windows.ts";
 import { decide, type Effect, type Order, type Settings } from "./decide.ts";
 import { giveOrder, type OrderPorts, type OrderResult } from "./order.ts";
 import { emptyPicture, type Input, type Picture } from "./picture.ts";
+import { Planner } from "./planner.ts";
 import { rehearse } from "./rehearsal.ts";
 
 /** Freshness ends without a message to say so; this is how often that is noticed. */
@@ -36,6 +38,7 @@ export class Watcher {
   readonly #hushed = new Set<string>();
   readonly #ctx: ServiceContext;
   readonly #settings: Settings;
+  readonly #planner: Planner;
   readonly #stops: (() => void | Promise<void>)[] = [];
   readonly #known = { state: false, declared: false, brakes: false };
   #brakeOfAll: Brake | null = null;
@@ -44,6 +47,14 @@ export class Watcher {
     this.#ctx = ctx;
     const { heartbeatSilentMs, freshMs, retryMs } = ctx.config.decider;
     this.#settings = { decider: ctx.instance, heartbeatSilentMs, freshMs, retryMs };
+    this.#planner = new Planner(this.#settings, {
+      decider: ctx.instance,
+      plans: ctx.bus.bucket("baton_plans"),
+      now: () => performance.now(),
+      give: (picture, order) => this.#give(picture, order, startTrace()),
+      telling: () => this.#brakePorts(),
+      log: (level, cluster, text, err) => ctx.log[level]({ cluster, err }, `${cluster}: ${text}`),
+    });
   }
 
   async start(): Promise<void> {
@@ -86,6 +97,9 @@ export class Watcher {
           for (const cluster of this.#pictures.keys()) this.#feed(cluster, { type: "brakes-known" }, null);
         },
       }),
+      await bus.bucket("baton_plans").watch({
+        onChange: (cluster, plan, revision) => this.#planner.learn(cluster, plan, revision),
+      }),
       await bus.bucket("baton_clusters").watch({
         onChange: (cluster, declared) => {
           this.#feed(cluster, { type: "declared", declared }, null);
@@ -107,7 +121,10 @@ export class Watcher {
           decider: this.#ctx.instance,
           clusters: [...this.#pictures.values()]
             .filter((p) => p.declared !== null && (cluster === null || p.cluster === cluster))
-            .map((p) => viewCluster(p, this.#ctx.instance, now, this.#settings)),
+            .map((p) => ({
+              ...viewCluster(p, this.#ctx.instance, now, this.#settings),
+              planned: this.#planner.planned(p.cluster),
+            })),
         };
       }),
       await bus.serve("switchover", async (request) => {
@@ -115,6 +132,11 @@ export class Watcher {
         const picture = await this.#lookedSince(request.cluster);
         const { reply, order } = planOrder(picture, request, performance.now(), this.#settings);
         return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
+      }),
+      await bus.serve("plan", async (request) => {
+        requireKnown(request.cluster, this.#declared(), "switchover --at");
+        const picture = await this.#lookedSince(request.cluster);
+        return plan(request, picture, performance.now(), this.#settings, this.#planPorts());
       }),
       await bus.serve("rebuild", async (request) => {
         requireKnown(request.cluster, this.#declared(), "rebuild");
@@ -139,6 +161,7 @@ export class Watcher {
       for (const cluster of this.#pictures.keys()) {
         this.#feed(cluster, { type: "tick", nowUnixMs: Date.now() }, null);
         this.#hush(cluster);
+        this.#planner.tick(this.#pictures.get(cluster) as Picture);
       }
     }, TICK_MS);
     this.#stops.push(() => clearInterval(timer));
@@ -384,6 +407,16 @@ export class Watcher {
       update: (key, brake, revision) => brakes.update(key, brake, revision),
       event: async (event, id) => void (await bus.append(MESSAGES.event, event, { traceparent, msgId: id })),
       alert: async (alert) => this.#alert(alert, traceparent),
+    };
+  }
+
+  #planPorts(): PlanPorts {
+    const plans = this.#ctx.bus.bucket("baton_plans");
+    return {
+      ...this.#brakePorts(),
+      planned: (cluster) => plans.get(cluster),
+      create: (made) => plans.create(made.cluster, made),
+      remove: (cluster, revision) => plans.remove(cluster, revision),
     };
   }
 

@@ -80,6 +80,15 @@ const window = {
   by: "ann@ops1",
   reason: "new disks",
 };
+const planned = {
+  cluster: "shop",
+  id: "plan-8a1f",
+  atUnixMs: 1_700_000_000_000,
+  to: "n2",
+  force: false,
+  by: "ann@ops1",
+  order: { candidate: "n2", stateRevision: 12, decider: "decider-a" },
+};
 const operation = "failover-shop-2-ab12";
 const presence = {
   service: "auditor",
@@ -194,6 +203,7 @@ export const SAMPLES: Record<string, Json> = {
         ],
         brake: null,
         maintenance: [window],
+        planned,
         failover: { possible: true, candidate: "n2", refusal: null, reason: "" },
         probers: [{ prober: "prober-a", region: "east", lastSampleAgeMs: 100 }],
       },
@@ -208,6 +218,12 @@ export const SAMPLES: Record<string, Json> = {
     notChosen: [{ node: "n3", reason: "n2 comes first by name" }],
     expectedPauseMs: 40,
   },
+  "command-plan-request": {
+    cluster: "shop",
+    switchover: { atUnixMs: 1_700_000_000_000, to: null, force: false },
+    by: "ann@ops1",
+  },
+  "command-plan-reply": { cluster: "shop", planned, candidate: "n2", against: null },
   "command-rebuild-request": { cluster: "shop", node: "n3", from: null },
   "command-rebuild-reply": { operation, node: "n3", from: "n2" },
   "command-pause-request": { cluster: "shop", by: "ann@ops1", reason: "moving the rack" },
@@ -324,6 +340,7 @@ export const SAMPLES: Record<string, Json> = {
     maintenance: [window],
     downtimes: { n3: window },
   },
+  "bucket-plans": planned,
   "bucket-presence": presence,
   config: {
     region: "east",
