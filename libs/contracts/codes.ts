@@ -250,9 +250,10 @@ export const REFUSALS = {
   },
   paused: {
     severity: "warning",
-    meaning: "A person has paused this cluster, or its mode is not `auto`: Baton does nothing by itself.",
+    meaning:
+      "A person has paused this cluster, it is in maintenance, its node is in downtime, or its mode is not `auto`: Baton does nothing by itself.",
     action:
-      "`baton resume <cluster>` (or `--all`) when the work is done; `baton status` says who paused it and why.",
+      "`baton resume <cluster>` (or `--all`), `baton maintenance <cluster> --end` or `baton downtime <cluster> <node> --end` when the work is done; `baton status` says who holds it and why.",
   },
   cooldown: {
     severity: "critical",

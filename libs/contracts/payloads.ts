@@ -90,6 +90,12 @@ export const Intent = z.object({
     .boolean()
     .optional()
     .describe("switchover: a person goes on although a check that is not about safety fails"),
+  byPerson: z
+    .boolean()
+    .optional()
+    .describe(
+      "rebuild: a person asked for it, so that no brake holds it back; a switchover is always asked for",
+    ),
   nodes: z
     .record(Name, NodeStatus.nullable())
     .describe("the last status that the decider has seen of each node"),
@@ -149,6 +155,8 @@ export const EventType = z.enum([
   "rebuild-progress",
   "errant-salvaged",
   "brake-changed",
+  "switchover-planned",
+  "switchover-skipped",
 ]);
 export type EventType = z.infer<typeof EventType>;
 

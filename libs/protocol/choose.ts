@@ -14,6 +14,8 @@ export interface Contender {
   /** The applier stopped with an error: it cannot catch up. 0 when it is well. */
   applierErrno: number;
   quarantined: boolean;
+  /** Why a person keeps it from being promoted; null: nobody does. */
+  downtime: string | null;
 }
 
 export interface ChooseFacts {
@@ -92,6 +94,7 @@ export function choose(facts: ChooseFacts): Choice {
     const own = errant.get(c.node) ?? GtidSet.empty;
     const lacks = union.subtract(c.held);
     if (!own.isEmpty()) notChosen.push({ node: c.node, reason: `errant transactions ${own}` });
+    else if (c.downtime !== null) notChosen.push({ node: c.node, reason: c.downtime });
     else if (c.promotion === "never") notChosen.push({ node: c.node, reason: "promotion rule is never" });
     else if (c.applierErrno !== 0)
       notChosen.push({ node: c.node, reason: `applier stopped with error ${c.applierErrno}` });

@@ -6,3 +6,4 @@ export * from "./plan.ts";
 export * from "./reign.ts";
 export * from "./switchover.ts";
 export * from "./vouch.ts";
+export * from "./window.ts";

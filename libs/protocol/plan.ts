@@ -14,6 +14,8 @@ export interface PlanFacts {
   /** The primary's last known executed set, reachable or not. */
   primaryExecuted: GtidSet;
   vouches: ReadonlyMap<string, Vouch>;
+  /** Nodes that a person has in hand, and why: they count as ackers, and are not promoted. */
+  downtimes?: ReadonlyMap<string, string>;
 }
 
 export type Plan =
@@ -34,6 +36,7 @@ export function contenderOf(
   status: NodeStatus,
   declared: DeclaredCluster,
   quarantined: readonly string[],
+  downtimes: ReadonlyMap<string, string> = new Map(),
 ): Contender {
   const d = declared.nodes[node];
   return {
@@ -46,6 +49,7 @@ export function contenderOf(
     held: heldBy(status),
     applierErrno: status.replica?.applierErrno ?? 0,
     quarantined: quarantined.includes(node),
+    downtime: downtimes.get(node) ?? null,
   };
 }
 
@@ -74,7 +78,7 @@ export function planFailover(facts: PlanFacts): Plan {
   }
   const choice = choose({
     contenders: reachable.map((n) =>
-      contenderOf(n, facts.statuses.get(n) as NodeStatus, facts.declared, facts.quarantined),
+      contenderOf(n, facts.statuses.get(n) as NodeStatus, facts.declared, facts.quarantined, facts.downtimes),
     ),
     oldPrimaryRegion: facts.declared.nodes[facts.primary]?.region ?? "",
     primaryExecuted: facts.primaryExecuted,

@@ -21,6 +21,8 @@ export interface SwitchoverFacts {
   statuses: ReadonlyMap<string, NodeStatus>;
   /** Whom a person named; null: the best is chosen. */
   named: string | null;
+  /** Nodes that a person has in hand, and why. */
+  downtimes?: ReadonlyMap<string, string>;
   /** Age of the oldest open transaction on the primary; null when nobody has looked. */
   oldestTransactionMs: number | null;
   /** Whether somebody holds the primary's global read lock, as a backup does; null when nobody has looked. */
@@ -61,7 +63,7 @@ export function planSwitchover(facts: SwitchoverFacts): SwitchoverPlan {
     if (node === facts.named) continue;
     if (against.length > 0 || status === undefined)
       notChosen.push({ node, reason: against.map((c) => c.found).join("; ") });
-    else eligible.push(contenderOf(node, status, facts.declared, facts.quarantined));
+    else eligible.push(contenderOf(node, status, facts.declared, facts.quarantined, facts.downtimes));
   }
   let candidate = facts.named;
   if (candidate !== null)
@@ -134,7 +136,7 @@ function checkCandidate(facts: SwitchoverFacts, node: string): Check[] {
   if (facts.quarantined.includes(node))
     return [of("clean", false, true, `${node} is quarantined: it holds transactions outside the history`)];
   if (status === undefined) return [of("reachable", false, true, `${node} cannot be reached`)];
-  const own = contenderOf(node, status, facts.declared, facts.quarantined);
+  const own = contenderOf(node, status, facts.declared, facts.quarantined, facts.downtimes);
   const primary = facts.statuses.get(facts.primary);
   const errant = errantOf(own, {
     contenders: [],
@@ -189,6 +191,7 @@ function checkCandidate(facts: SwitchoverFacts, node: string): Check[] {
         `${node} runs ${status.version}, ${facts.primary} ${primary.version}`,
       ),
     );
+  if (own.downtime !== null) checks.push(of("downtime", false, false, `${node} is ${own.downtime}`));
   if (node !== facts.named)
     checks.push(
       of(

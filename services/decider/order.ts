@@ -87,6 +87,7 @@ export async function giveOrder(
     decider,
     candidate: order.candidate ?? null,
     ...(order.force === true ? { force: true } : {}),
+    ...(order.byPerson === true ? { byPerson: true } : {}),
     nodes: Object.fromEntries(nodes.map((n) => [n, statuses.get(n) ?? null])),
   };
   let expected = lastSequence;

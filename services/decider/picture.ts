@@ -13,7 +13,7 @@ import type {
   Vouch,
 } from "@baton/contracts";
 import { type Brakes, NO_BRAKES } from "@baton/protocol";
-import { dateFailovers } from "./brakes.ts";
+import { dateFailovers, type SetAside } from "./brakes.ts";
 
 export interface Seen {
   sample: Sample;
@@ -29,6 +29,8 @@ export interface Picture {
   readonly cluster: string;
   /** When this decider began to watch the cluster. */
   readonly startedMs: number;
+  /** Wall clock minus our own monotonic one; null before the first tick. Only the dates that a person gave are compared with it. */
+  readonly unixOffsetMs: number | null;
   readonly declared: DeclaredCluster | null;
   readonly state: {
     readonly value: ClusterState;
@@ -40,6 +42,8 @@ export interface Picture {
   readonly brakes: Brakes;
   /** Whether that bucket has been read: before that, nothing is ordered. */
   readonly brakesKnown: boolean;
+  /** What was set aside at the last tick, so that its end is noticed. */
+  readonly setAside: readonly SetAside[];
   /** The state's date of each failover → when it ended by our own clock */
   readonly failoversMs: ReadonlyMap<number, number>;
   /** What a person has been advised of in this diagnosis, so that it is said once. */
@@ -67,11 +71,13 @@ export function emptyPicture(cluster: string, now: number): Picture {
   return {
     cluster,
     startedMs: now,
+    unixOffsetMs: null,
     declared: null,
     state: null,
     stateKnown: false,
     brakes: NO_BRAKES,
     brakesKnown: false,
+    setAside: [],
     failoversMs: new Map(),
     advised: null,
     seen: new Map(),
@@ -96,7 +102,7 @@ export type Input =
   | { type: "brakes-known" }
   | { type: "vouch"; node: string; vouch: Vouch | null }
   | { type: "order-failed"; stateRevision: number }
-  | { type: "tick" };
+  | { type: "tick"; nowUnixMs: number };
 
 /** A lower count within this time is a late message, after it a prober that started again. */
 const LATE_MS = 1_000;
@@ -136,7 +142,7 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
     case "order-failed":
       return picture.ordered?.stateRevision === input.stateRevision ? { ...picture, ordered: null } : picture;
     case "tick":
-      return picture;
+      return { ...picture, unixOffsetMs: input.nowUnixMs - now };
   }
 }
 

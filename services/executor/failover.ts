@@ -4,7 +4,7 @@
  */
 import type { RefusalCode } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, choose, commit, contenderOf, end, heldBy } from "@baton/protocol";
+import { ackersOf, choose, commit, contenderOf, downtimesOf, end, heldBy } from "@baton/protocol";
 import { applyReceived, carryForward } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
 import { type Operation, within } from "./operation.ts";
@@ -31,6 +31,7 @@ async function towardsCommit(op: Operation): Promise<void> {
   const { quarantined } = op.state;
   const ackers = ackersOf(op.declared, old, quarantined);
   const { deadlines, acks } = op.declared.policy;
+  const downtimes = downtimesOf(await op.ports.brakes(op.cluster), op.ports.nowUnixMs());
 
   const fenced = await op.step("fence", async () => {
     const value = await fence(op, ackers, old, (hand, deadlineMs) => shut(op, hand, deadlineMs));
@@ -57,7 +58,7 @@ async function towardsCommit(op: Operation): Promise<void> {
   const choice = await op.step("choose", () => {
     const made = choose({
       contenders: [...fenced.stopped.values()].map((s) =>
-        contenderOf(s.node, s.status, op.declared, quarantined),
+        contenderOf(s.node, s.status, op.declared, quarantined, downtimes),
       ),
       oldPrimaryRegion: op.declared.nodes[old]?.region ?? "",
       primaryExecuted: history.primaryExecuted,

@@ -5,7 +5,7 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet, missingPrivileges } from "@baton/mysql";
-import { beginReplacing, chooseDonor, end, healthyAckers, heldBy } from "@baton/protocol";
+import { beginReplacing, chooseDonor, downtimesOf, end, healthyAckers, heldBy } from "@baton/protocol";
 import { type CloneState, clone, follow, readClone, teller } from "./clone.ts";
 import { killClients, shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
@@ -93,7 +93,8 @@ async function check(op: Operation, node: string) {
         if (status !== null) statuses.set(name, status);
       }),
   );
-  const facts = { declared: op.declared, primary, primaryUuid, quarantined, node, statuses };
+  const downtimes = downtimesOf(await op.ports.brakes(op.cluster), op.ports.nowUnixMs());
+  const facts = { declared: op.declared, primary, primaryUuid, quarantined, node, statuses, downtimes };
   const choice = chooseDonor({ ...facts, named: op.intent.candidate });
   const notChosen = choice.notChosen as unknown[];
   if (!choice.ok) throw new Refusal("no-donor", choice.reason, { notChosen });

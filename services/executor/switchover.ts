@@ -4,7 +4,7 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, commit, forbidding, planSwitchover } from "@baton/protocol";
+import { ackersOf, commit, downtimesOf, forbidding, planSwitchover } from "@baton/protocol";
 import { carryForward, redirect } from "./carry-forward.ts";
 import { freeze } from "./freeze.ts";
 import { givePenBack } from "./give-pen-back.ts";
@@ -104,6 +104,7 @@ async function preflight(op: Operation) {
     quarantined: op.state.quarantined,
     statuses,
     named: op.intent.candidate,
+    downtimes: downtimesOf(await op.ports.brakes(op.cluster), op.ports.nowUnixMs()),
     oldestTransactionMs: rows === undefined ? null : Number(rows[0]?.oldestMs ?? 0),
     readLocked: rows === undefined ? null : Number(rows[0]?.locked) === 1,
   });

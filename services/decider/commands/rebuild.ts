@@ -1,6 +1,7 @@
 /** `baton rebuild`: may this node be copied over now, and from whom? The executor asks the same again, of the nodes themselves. */
 import { BatonError, type CommandRequest } from "@baton/contracts";
 import { chooseDonor } from "@baton/protocol";
+import { downtimesNow } from "../brakes.ts";
 import type { Order } from "../decide.ts";
 import { reachedStatuses } from "../diagnose.ts";
 import type { Picture } from "../picture.ts";
@@ -57,6 +58,7 @@ export function planRebuild(
     node,
     named: from,
     statuses: reachedStatuses(picture, now, s),
+    downtimes: downtimesNow(picture, now),
   });
   if (!choice.ok)
     throw refuse(
@@ -74,6 +76,7 @@ export function planRebuild(
       diagnosis: picture.diagnosis?.code ?? "healthy",
       reason: `A person asked for it${from === null ? "" : `, from ${from}`}.`,
       candidate: from,
+      byPerson: true,
     },
   };
 }

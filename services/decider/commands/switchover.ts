@@ -5,6 +5,7 @@
 import { BatonError, type CommandReply, type CommandRequest } from "@baton/contracts";
 import { expectedPauseMs, forbidding, planSwitchover } from "@baton/protocol";
 import { nearest } from "@baton/runtime";
+import { downtimesNow } from "../brakes.ts";
 import type { Order } from "../decide.ts";
 import { reachedStatuses } from "../diagnose.ts";
 import type { Picture } from "../picture.ts";
@@ -65,6 +66,7 @@ export function planOrder(
     quarantined,
     statuses,
     named: to,
+    downtimes: downtimesNow(picture, now),
     oldestTransactionMs: null,
     readLocked: null,
   });
@@ -99,6 +101,7 @@ export function planOrder(
     reason: `A person asked for ${to === null ? "another primary" : to}${force ? ", with force" : ""}.`,
     candidate: plan.candidate,
     force,
+    byPerson: true,
   };
   return { reply, order: dryRun ? null : order };
 }
