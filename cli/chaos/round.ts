@@ -154,6 +154,7 @@ class Standing {
   readonly #scene: Scene;
   readonly #signal: AbortSignal;
   readonly #heals: Heal[] = [];
+  /** When the last of them stood. */
   lastMadeMs = 0;
   healingMs = 0;
 
@@ -164,8 +165,8 @@ class Standing {
 
   async make(drawn: DrawnFault, faultMs: number): Promise<void> {
     await pause(Math.max(0, faultMs + drawn.atMs - monotonicMs()), undefined, { signal: this.#signal });
-    this.lastMadeMs = monotonicMs();
     this.#heals.unshift(await faultNamed(drawn.name).make(this.#scene, drawn.draws));
+    this.lastMadeMs = monotonicMs();
   }
 
   /** The last one first. Each is tried, also when another cannot be healed. */

@@ -33,6 +33,7 @@ const INSTANCES: Record<ServiceName, number> = {
 };
 const READY_MS = 120_000;
 const ANSWER_MS = 2_000;
+const ORDER_MS = 5_000;
 const FRESH_SAMPLE_MS = 3_000;
 const HEARD_KEPT = 2_000;
 
@@ -92,6 +93,14 @@ export class ChaosStage {
       primary,
       replicas: [first, second],
       services: (kind) => this.#services(kind),
+      switchover: async () => {
+        const order = { cluster: CLUSTER, to: null, dryRun: false, force: false };
+        await this.bus.command("switchover", order, { timeoutMs: ORDER_MS }).catch((error: unknown) => {
+          // A refusal is an answer: the second fault may stand already.
+          if (!(error instanceof BatonError)) throw error;
+          this.#hear(`switchover refused: ${error.message}`);
+        });
+      },
       armExecutors: (point) => {
         if (point === null) rmSync(faultFile(this.#folder.path), { force: true });
         else writeFileSync(faultFile(this.#folder.path), point);
@@ -169,11 +178,13 @@ export class ChaosStage {
     const said = this.#heard
       .filter(({ atMs }) => atMs >= sinceMs)
       .map(({ atMs, line }) => `+${((atMs - sinceMs) / 1000).toFixed(3)} ${line}`);
+    const sinceUnixMs = Date.now() - (monotonicMs() - sinceMs);
     const logged = this.system.instances.flatMap(({ name }) =>
       this.system
         .logs(name)
         .filter(({ level }) => level === "warn" || level === "error" || level === "fatal")
-        .slice(-15)
+        .filter(({ timeUnixMs }) => timeUnixMs === null || timeUnixMs >= sinceUnixMs)
+        .slice(-20)
         .map(({ level, message, timeUnixMs }) => `${name} ${clock(timeUnixMs)} ${level}: ${message}`),
     );
     const servers = this.lab.nodes.flatMap((node) =>

@@ -145,7 +145,7 @@ function onePen(acks: readonly Ack[], reigns: readonly Reign[]): Violation[] {
       const holder = reigns[reign];
       violations.push({
         code: "second-pen",
-        found: `${server} took on ${id} and acknowledged it ${Math.round(atMs - penSinceMs)} ms after ${holder?.server} did as primary of epoch ${holder?.epoch}`,
+        found: `${server} took on ${id} and acknowledged it at ${Math.round(atMs)} ms, though ${holder?.server} is the primary of epoch ${holder?.epoch}`,
       });
     }
   }

@@ -47,6 +47,8 @@ function awake(services: readonly Service[]): Heal {
 }
 
 const steps = [
+  "preflight",
+  "freeze",
   "claim",
   "fence",
   "read",
@@ -110,6 +112,18 @@ export const onBaton: readonly Fault[] = [
     "the executor of the failover falls asleep before or after one step, and wakes",
     "pause",
   ),
+  {
+    name: "switchover",
+    what: "no fault: a person orders a switchover, into which the second fault falls",
+    roles: ["main"],
+    lastsMs: [1_500, 3_000],
+    expects: "either",
+    refusals: ["ackers-unreachable", "too-few-ackers-left", "node-lost"],
+    make: async (scene) => {
+      await scene.switchover();
+      return async () => undefined;
+    },
+  },
   {
     name: "nats-kill",
     what: "kill -9 of one NATS server of three",

@@ -1,6 +1,6 @@
 /** What can happen to replicas, alone and together with the primary. */
 import type { LabNode } from "../lab-node.ts";
-import { revive } from "./faults-primary.ts";
+import { killSessions, revive, unlogged } from "./faults-primary.ts";
 import type { Fault, Scene } from "./scene.ts";
 
 const one = (scene: Scene, drawn: number): LabNode => scene.replicas[drawn < 0.5 ? 0 : 1];
@@ -160,8 +160,13 @@ export const onReplicas: readonly Fault[] = [
     expects: "keep",
     refusals: [],
     make: async (scene, [which]) => {
-      await one(scene, which).query("SET GLOBAL super_read_only=OFF; SET GLOBAL read_only=OFF");
-      return async () => undefined;
+      const node = one(scene, which);
+      const { user } = scene.lab.accounts.app;
+      // A client that looks for a writable node would write to it: that is a person's second pen, which nobody can take back.
+      await unlogged(node, `ALTER USER ${user} ACCOUNT LOCK`);
+      await killSessions(node, user);
+      await node.query("SET GLOBAL super_read_only=OFF; SET GLOBAL read_only=OFF");
+      return () => unlogged(node, `ALTER USER ${user} ACCOUNT UNLOCK`);
     },
   },
 ];

@@ -23,7 +23,9 @@ export interface Scene {
   readonly primary: LabNode;
   readonly replicas: readonly [LabNode, LabNode];
   services(kind: "prober" | "decider" | "executor" | "notifier" | "auditor"): readonly Service[];
-  /** The next executor that passes this point of a failover ends or sleeps there: `after:commit=kill`. Null: none does. */
+  /** Orders a planned switchover, as a person would. Resolves when it is ordered or refused. */
+  switchover(): Promise<void>;
+  /** The next executor that passes this point of a failover or a switchover ends or sleeps there: `after:commit=kill`. Null: none does. */
   armExecutors(point: string | null): void;
 }
 
