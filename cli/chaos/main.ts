@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { monotonicMs } from "@baton/lab";
 import {
   cellsOf,
+  Disks,
   drawRound,
   faultsNamed,
   Network,
@@ -20,7 +21,7 @@ import { duration } from "../view/amounts.ts";
 import { type Paint, paint, wantsColour } from "../view/colour.ts";
 import { columns } from "../view/columns.ts";
 import { playRound } from "./round.ts";
-import { type ChaosStage, HOSTS, openChaosStage } from "./stage.ts";
+import { type ChaosStage, HOSTS, NODES, openChaosStage } from "./stage.ts";
 
 export interface ChaosOptions {
   seed: number;
@@ -42,13 +43,14 @@ async function direct(o: ChaosOptions, signal: AbortSignal): Promise<number> {
   const cards = faultsNamed(o.faults ?? undefined);
   const plans = Array.from({ length: o.rounds }, (_, at) => drawRound(o.seed, o.from + at, cards));
   const network = await Network.open(HOSTS);
+  const disks = await Disks.open(NODES);
   const results: RoundResult[] = [];
   const broken: string[] = [];
   let stage: ChaosStage | null = null;
   try {
     for (const plan of plans) {
       signal.throwIfAborted();
-      stage ??= await openChaosStage(network, { signal, onProgress: say });
+      stage ??= await openChaosStage(network, disks, { signal, onProgress: say });
       const missing = await stage.settled(SETTLE_MS, signal);
       if (missing !== null) throw new Error(`the stage is not whole before round ${plan.round}: ${missing}`);
       const { result, sinceMs, whole } = await playRound(stage, o.seed, plan, signal);

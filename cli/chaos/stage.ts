@@ -15,13 +15,14 @@ import {
   type Step,
 } from "@baton/contracts";
 import { type Lab, monotonicMs, startLab } from "@baton/lab";
-import type { Network, Scene, Service } from "@baton/lab/chaos";
+import type { Disks, Network, Scene, Service } from "@baton/lab/chaos";
 import { loadConfig } from "@baton/runtime";
 import { notWhole } from "../demo/stage.ts";
 import { type OwnFolder, ownFolder } from "../own-folder.ts";
 import { type System, startSystem, writeConfig } from "../system.ts";
 
 export const CLUSTER = "chaos";
+export const NODES = ["n1", "n2", "n3"] as const;
 const SITES = ["eu", "us", "ap"] as const;
 /** Two of each, and a third prober, so that regions can be outvoted. */
 const INSTANCES: Record<ServiceName, number> = {
@@ -50,6 +51,7 @@ export interface Heard {
 
 export class ChaosStage {
   readonly network: Network;
+  readonly disks: Disks;
   readonly lab: Lab;
   readonly system: System;
   readonly bus: Bus;
@@ -58,8 +60,9 @@ export class ChaosStage {
   /** Refusals that deciders named, with when. */
   readonly refusals: { code: RefusalCode; atMs: number }[] = [];
 
-  constructor(network: Network, lab: Lab, system: System, bus: Bus, folder: OwnFolder) {
+  constructor(network: Network, disks: Disks, lab: Lab, system: System, bus: Bus, folder: OwnFolder) {
     this.network = network;
+    this.disks = disks;
     this.lab = lab;
     this.system = system;
     this.bus = bus;
@@ -89,17 +92,18 @@ export class ChaosStage {
     return {
       lab: this.lab,
       network: this.network,
+      disks: this.disks,
       sites: SITES,
       primary,
       replicas: [first, second],
       services: (kind) => this.#services(kind),
-      switchover: async () => {
+      switchover: () => {
         const order = { cluster: CLUSTER, to: null, dryRun: false, force: false };
-        await this.bus.command("switchover", order, { timeoutMs: ORDER_MS }).catch((error: unknown) => {
-          // A refusal is an answer: the second fault may stand already.
-          if (!(error instanceof BatonError)) throw error;
-          this.#hear(`switchover refused: ${error.message}`);
-        });
+        return this.#order("switchover", this.bus.command("switchover", order, { timeoutMs: ORDER_MS }));
+      },
+      rebuild: (node) => {
+        const order = { cluster: CLUSTER, node, from: null };
+        return this.#order("rebuild", this.bus.command("rebuild", order, { timeoutMs: ORDER_MS }));
       },
       armExecutors: (point) => {
         if (point === null) rmSync(faultFile(this.#folder.path), { force: true });
@@ -221,6 +225,14 @@ export class ChaosStage {
       }));
   }
 
+  /** A refusal is an answer: another fault may stand already. It is then in the round's story. */
+  async #order(what: string, answer: Promise<unknown>): Promise<void> {
+    await answer.catch((error: unknown) => {
+      if (!(error instanceof BatonError)) throw error;
+      this.#hear(`${what} refused: ${error.message}`);
+    });
+  }
+
   #hear(line: string): void {
     this.#heard.push({ atMs: monotonicMs(), line });
     if (this.#heard.length > HEARD_KEPT) this.#heard.shift();
@@ -228,7 +240,8 @@ export class ChaosStage {
 }
 
 /** Everything up and whole. Rejects, with nothing left running, when it cannot be started. */
-export async function openChaosStage(network: Network, o: StageOptions): Promise<ChaosStage> {
+export async function openChaosStage(network: Network, disks: Disks, o: StageOptions): Promise<ChaosStage> {
+  await disks.clear();
   const folder = ownFolder("baton-chaos");
   const undo: (() => unknown)[] = [() => folder.remove()];
   try {
@@ -239,6 +252,9 @@ export async function openChaosStage(network: Network, o: StageOptions): Promise
       acks: 1,
       regions: [...SITES],
       place: (server) => network.place(server),
+      mysqldArgs: Object.fromEntries(
+        NODES.map((node) => [node, [`--log-bin=${join(disks.path(node), "binlog")}`]]),
+      ),
       signal: o.signal,
       onProgress: o.onProgress,
     });
@@ -273,14 +289,14 @@ export async function openChaosStage(network: Network, o: StageOptions): Promise
     undo.unshift(() => system.stop());
     await system.ready(READY_MS);
     o.signal.throwIfAborted();
-    return new ChaosStage(network, lab, system, await system.bus(), folder);
+    return new ChaosStage(network, disks, lab, system, await system.bus(), folder);
   } catch (error) {
     for (const step of undo) await step();
     throw error;
   }
 }
 
-export const HOSTS: readonly string[] = ["n1", "n2", "n3", "nats1", "nats2", "nats3", ...SITES];
+export const HOSTS: readonly string[] = [...NODES, "nats1", "nats2", "nats3", ...SITES];
 
 function faultFile(folder: string): string {
   return join(folder, "fault-point");

@@ -161,6 +161,15 @@ export const onPrimary: readonly Fault[] = [
     },
   },
   {
+    name: "disk-full",
+    what: "no byte is left for the primary's binary log; mysqld waits and tries again each minute",
+    roles: ["main"],
+    lastsMs: [2_000, 3_000],
+    expects: "keep",
+    refusals: [],
+    make: async ({ disks, primary }) => disks.fill(primary.name),
+  },
+  {
     name: "lock",
     what: "FLUSH TABLES WITH READ LOCK, LOCK INSTANCE FOR BACKUP, or a DDL behind an open transaction, on the primary",
     roles: ["main"],

@@ -94,7 +94,8 @@ export const onReplicas: readonly Fault[] = [
       await node.hold("FLUSH TABLES WITH READ LOCK");
       await new Promise((done) => setTimeout(done, 500));
       await node.kill();
-      const before = node.bootWith(["--relay-log-recovery=ON"]);
+      const before = node.bootWith([]);
+      node.bootWith([...before, "--relay-log-recovery=ON"]);
       const started = node.start();
       started.catch(() => undefined);
       return async () => {
@@ -139,17 +140,18 @@ export const onReplicas: readonly Fault[] = [
   },
   {
     name: "errant",
-    what: "somebody writes on a replica: a transaction that the cluster has not",
+    what: "somebody writes on a replica, which has a transaction more than the cluster then; rebuilt at the end, as a person orders",
     roles: ["main"],
     lastsMs: [1_000, 2_000],
     expects: "keep",
     refusals: ["not-clean"],
     make: async (scene, [which, row]) => {
+      const node = one(scene, which);
       const id = `errant-${row.toString(36).slice(2)}`;
-      await one(scene, which).query(
+      await node.query(
         `SET GLOBAL super_read_only=OFF; INSERT INTO app.writes VALUES ('${id}','errant',0); SET GLOBAL super_read_only=ON`,
       );
-      return async () => undefined;
+      return () => scene.rebuild(node.name);
     },
   },
   {

@@ -8,6 +8,7 @@ export {
   type RoundRecord,
   type Violation,
 } from "./check.ts";
+export { Disks } from "./disks.ts";
 export { type DrawnFault, drawRound, type RoundPlan, titleOf } from "./draw.ts";
 export { rightOutcome } from "./expect.ts";
 export { FAULTS, faultNamed, faultsNamed } from "./faults.ts";

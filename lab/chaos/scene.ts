@@ -2,6 +2,7 @@
 import type { RefusalCode } from "@baton/contracts";
 import type { Lab } from "../lab.ts";
 import type { LabNode } from "../lab-node.ts";
+import type { Disks } from "./disks.ts";
 import type { Card } from "./draw.ts";
 import type { Network } from "./network.ts";
 
@@ -17,6 +18,8 @@ export interface Service {
 export interface Scene {
   readonly lab: Lab;
   readonly network: Network;
+  /** Where the nodes' binary logs are. */
+  readonly disks: Disks;
   /** Where probers, deciders and executors are. */
   readonly sites: readonly string[];
   /** As they were when the round began. */
@@ -25,6 +28,8 @@ export interface Scene {
   services(kind: "prober" | "decider" | "executor" | "notifier" | "auditor"): readonly Service[];
   /** Orders a planned switchover, as a person would. Resolves when it is ordered or refused. */
   switchover(): Promise<void>;
+  /** Orders the rebuild of a node, as a person would who reads that it is errant. */
+  rebuild(node: string): Promise<void>;
   /** The next executor that passes this point of a failover or a switchover ends or sleeps there: `after:commit=kill`. Null: none does. */
   armExecutors(point: string | null): void;
 }
