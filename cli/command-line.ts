@@ -382,6 +382,31 @@ function lab(baton: Command): void {
     .option("--name <name>", "only this one")
     .addOption(json("print it as JSON"))
     .action(async (o) => (await load()).status(o));
+  lab
+    .command("chaos")
+    .description("Break everything there is, as a seed says, under writers, and prove what was promised.")
+    .option("--seed <n>", "what is done: the same seed does the same", wholeNumber(0, 2 ** 32 - 1), 1)
+    .option("--rounds <n>", "so many rounds", wholeNumber(1, 10_000), 10)
+    .option(
+      "--from <n>",
+      "begin with this round: its faults do not depend on those before it",
+      wholeNumber(1, 1e6),
+      1,
+    )
+    .option("--faults <names>", "only these, separated by commas; docs/chaos.md says what they are")
+    .option("--logs <folder>", "write the story of each failed round into a file there, not on stderr")
+    .addOption(json("one object a round, nothing else on stdout"))
+    .addHelpText(
+      "after",
+      `
+Three mysqld, three NATS servers and three sites of Baton in a network of their own, which nobody outside
+sees. Each round draws one fault or two from the seed, heals them, and asks: is an acknowledged write lost,
+were there two pens, did every operation end, was a refusal right, is anything left stopped? The exit code
+is 1 when a round failed; it prints how to run that round again. Needs ip, tc, unshare and nsenter, and
+root or user namespaces. Several can run side by side.
+${examples("baton lab chaos", "baton lab chaos --seed 7 --rounds 200 --json", "baton lab chaos --faults kill,hang,nats-kill --rounds 20")}`,
+    )
+    .action(async (o) => (await import("./commands/chaos.ts")).chaos(o));
 }
 
 /** A usage error, with the command that it was found in. */

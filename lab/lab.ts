@@ -6,6 +6,7 @@ import { findBinary } from "./binaries.ts";
 import { LabError } from "./lab-error.ts";
 import { LabNatsServer } from "./lab-nats.ts";
 import { LabNode } from "./lab-node.ts";
+import { here, type Place } from "./place.ts";
 import { Ports } from "./ports.ts";
 import { Reaper } from "./reaper.ts";
 import { attached, follow, openPrimary } from "./replication.ts";
@@ -30,6 +31,8 @@ export interface LabOptions {
   mysqldArgs?: Record<string, string[]>;
   /** True, as under systemd or mysqld_safe: a mysqld that ends to be restarted (RESTART, CLONE) is started again. Default true. */
   supervised?: boolean;
+  /** Where each server runs, by its name (n1, nats1, …). Default: on this machine's loopback. */
+  place?: (server: string) => Place;
   /** False: the servers are independent, empty and writable, with semi-sync off. Default true. */
   replication?: boolean;
 }
@@ -175,6 +178,7 @@ export class Lab {
       const node = new LabNode({
         name,
         dir: join(this.dir, name),
+        place: this.#place(name),
         port: await this.#ports.take(),
         serverId: number,
         acks: this.#options.acks ?? 1,
@@ -206,6 +210,10 @@ export class Lab {
     say(`${primary.name} is the primary, ${replicas.length} semi-sync replicas are attached`);
   }
 
+  #place(server: string): Place {
+    return this.#options.place?.(server) ?? here;
+  }
+
   async #start(node: LabNode): Promise<void> {
     this.#stopping.signal.throwIfAborted();
     await node.start(this.#stopping.signal);
@@ -224,9 +232,10 @@ export class Lab {
       const server = new LabNatsServer({
         name: `nats${index + 1}`,
         dir: join(this.dir, `nats${index + 1}`),
+        place: this.#place(`nats${index + 1}`),
         binary,
         ports: each,
-        routes: ports.map((port) => port.route),
+        routes: ports.map((port, at) => `${this.#place(`nats${at + 1}`).host}:${port.route}`),
         cluster: `lab-${this.name}`,
         reaper: this.#reaper,
       });

@@ -6,7 +6,7 @@ import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { templateSql } from "./accounts.ts";
-import { mysqldVersion, repository } from "./binaries.ts";
+import { findBinary, mysqldVersion, repository } from "./binaries.ts";
 import { LabError } from "./lab-error.ts";
 import { rootOption, storageOptions } from "./mysqld-options.ts";
 
@@ -35,6 +35,11 @@ export async function template(mysqld: string, onProgress: (line: string) => voi
     release();
   }
   return path;
+}
+
+/** Makes the template now, if it is not there, so that labs to come find it. Errors: as startLab's. */
+export async function prepareTemplate(onProgress: (line: string) => void): Promise<void> {
+  await template(findBinary("mysqld"), onProgress);
 }
 
 async function make(mysqld: string, path: string): Promise<void> {
