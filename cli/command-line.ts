@@ -395,6 +395,10 @@ function lab(baton: Command): void {
     )
     .option("--faults <names>", "only these, separated by commas; docs/chaos.md says what they are")
     .option("--logs <folder>", "write the story of each failed round into a file there, not on stderr")
+    .option(
+      "--table <files...>",
+      "play nothing: sum up what --json printed into these, as docs/chaos.md has it",
+    )
     .addOption(json("one object a round, nothing else on stdout"))
     .addHelpText(
       "after",
@@ -404,7 +408,7 @@ sees. Each round draws one fault or two from the seed, heals them, and asks: is 
 were there two pens, did every operation end, was a refusal right, is anything left stopped? The exit code
 is 1 when a round failed; it prints how to run that round again. Needs ip, tc, unshare and nsenter, and
 root or user namespaces. Several can run side by side.
-${examples("baton lab chaos", "baton lab chaos --seed 7 --rounds 200 --json", "baton lab chaos --faults kill,hang,nats-kill --rounds 20")}`,
+${examples("baton lab chaos", "baton lab chaos --seed 7 --rounds 200 --json", "baton lab chaos --faults kill,hang,nats-kill --rounds 20", "baton lab chaos --table seed7.jsonl seed8.jsonl")}`,
     )
     .action(async (o) => (await import("./commands/chaos.ts")).chaos(o));
 }

@@ -1,7 +1,16 @@
 /** `baton lab chaos`: starts the director in a network of its own, and waits for it. */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { BatonError } from "@baton/contracts";
 import { prepareTemplate } from "@baton/lab";
-import { cannotNetwork, faultsNamed, spawnInOwnNetwork } from "@baton/lab/chaos";
+import {
+  cannotNetwork,
+  faultsNamed,
+  markdownOf,
+  type RoundResult,
+  spawnInOwnNetwork,
+  tableOf,
+} from "@baton/lab/chaos";
 import type { ChaosOptions } from "../chaos/main.ts";
 import { Exit } from "../failure.ts";
 import { onInterrupt } from "../interrupt.ts";
@@ -12,8 +21,10 @@ export async function chaos(o: {
   from: number;
   faults?: string;
   logs?: string;
+  table?: string[];
   json?: true;
 }): Promise<void> {
+  if (o.table !== undefined) return printTable(o.table);
   const faults = o.faults?.split(",").map((name) => name.trim()) ?? null;
   faultsNamed(faults ?? undefined);
   const hindrance = cannotNetwork();
@@ -51,7 +62,23 @@ export async function chaos(o: {
   }
 }
 
-/** What each fault is, for `--faults`. */
-export function faultList(): string[] {
-  return faultsNamed(undefined).map(({ name, what }) => `${name}: ${what}`);
+/** Throws BatonError E_NOT_FOUND or E_STORE for a file that holds no results. */
+function printTable(files: readonly string[]): void {
+  const results = files.flatMap((file) => {
+    try {
+      const lines = readFileSync(file, "utf8")
+        .split("\n")
+        .filter((line) => line.startsWith("{"));
+      return lines.map((line) => JSON.parse(line) as RoundResult);
+    } catch (error) {
+      const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+      throw new BatonError(missing ? "E_NOT_FOUND" : "E_STORE", {
+        place: file,
+        message: missing ? "There is no such file." : `It cannot be read: ${(error as Error).message}`,
+        remedy: "Name files that hold what baton lab chaos --json printed.",
+        cause: error,
+      });
+    }
+  });
+  for (const line of markdownOf(tableOf(results))) console.log(line);
 }

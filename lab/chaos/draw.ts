@@ -1,11 +1,13 @@
 /** From a seed to what will be done: pure, so that a seed can be run again. */
-import { pick, random } from "./random.ts";
+import { pickWeighted, random } from "./random.ts";
 
 /** What the drawing needs to know of a fault. */
 export interface Card {
   name: string;
   /** `main` faults are rounds of their own; a `side` fault comes on top of a main one; many are both. */
   roles: readonly ("main" | "side")[];
+  /** How often it is drawn, beside the others' 1. The more a fault can break, the more often it is tried. */
+  weight?: number;
   /** How long it stands, at least and at most. */
   lastsMs: readonly [number, number];
 }
@@ -40,12 +42,12 @@ const AFTER_MS = 700;
 export function drawRound(seed: number, round: number, cards: readonly Card[]): RoundPlan {
   const next = random(seed, round);
   const mains = cards.filter((card) => card.roles.includes("main"));
-  const main = pick(mains, next());
+  const main = pickWeighted(mains, next());
   const faults = [drawFault(main, 0, next)];
   const sides = cards.filter((card) => card.roles.includes("side") && card.name !== main.name);
   const isDouble = next() < DOUBLE_SHARE;
   if (isDouble && sides.length > 0) {
-    const side = pick(sides, next());
+    const side = pickWeighted(sides, next());
     const atMs = Math.round(next() * (BEFORE_MS + AFTER_MS) - BEFORE_MS);
     faults.push(drawFault(side, atMs, next));
   }

@@ -65,6 +65,7 @@ function executorAt(name: string, what: string, signal: "kill" | "pause"): Fault
   return {
     name,
     what,
+    weight: 4,
     roles: ["side"],
     lastsMs: [3_000, 6_000],
     expects: "keep",
@@ -115,6 +116,7 @@ export const onBaton: readonly Fault[] = [
   {
     name: "switchover",
     what: "no fault: a person orders a switchover, into which the second fault falls",
+    weight: 3,
     roles: ["main"],
     lastsMs: [1_500, 3_000],
     expects: "either",
@@ -155,6 +157,7 @@ export const onBaton: readonly Fault[] = [
   {
     name: "nats-majority",
     what: "kill -9 of two NATS servers of three: no decision can be written",
+    weight: 2,
     roles: ["main", "side"],
     lastsMs: [3_000, 5_000],
     expects: "keep",
@@ -170,6 +173,7 @@ export const onBaton: readonly Fault[] = [
   {
     name: "shared-host",
     what: "kill -9 of the primary and a NATS server, as if they shared a host",
+    weight: 2,
     roles: ["main"],
     lastsMs: [8_000, 10_000],
     expects: "either",

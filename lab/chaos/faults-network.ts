@@ -9,6 +9,7 @@ export const onNetwork: readonly Fault[] = [
   {
     name: "host-cut",
     what: "the primary's host is cut from everybody; it goes on living",
+    weight: 3,
     roles: ["main"],
     lastsMs: [3_000, 5_000],
     expects: "failover",
@@ -18,6 +19,7 @@ export const onNetwork: readonly Fault[] = [
   {
     name: "host-mute",
     what: "one direction only: nothing that the primary sends arrives",
+    weight: 2,
     roles: ["main"],
     lastsMs: [3_000, 5_000],
     expects: "failover",
@@ -27,6 +29,7 @@ export const onNetwork: readonly Fault[] = [
   {
     name: "host-deaf",
     what: "the other direction only: nothing that is sent to the primary arrives",
+    weight: 2,
     roles: ["main"],
     lastsMs: [3_000, 5_000],
     expects: "failover",
@@ -45,6 +48,7 @@ export const onNetwork: readonly Fault[] = [
   {
     name: "replicas-cut",
     what: "the primary is cut from its replicas; Baton and the clients reach it",
+    weight: 2,
     roles: ["main"],
     lastsMs: [2_500, 6_000],
     expects: "keep",
@@ -71,6 +75,7 @@ export const onNetwork: readonly Fault[] = [
   {
     name: "pair-cut",
     what: "the primary and one replica together are cut from the rest: they could go on alone",
+    weight: 2,
     roles: ["main"],
     lastsMs: [3_000, 5_000],
     expects: "refuse",
@@ -83,6 +88,7 @@ export const onNetwork: readonly Fault[] = [
   {
     name: "minority",
     what: "the primary, one site and one NATS server are on the small side of a partition",
+    weight: 3,
     roles: ["main"],
     lastsMs: [4_000, 7_000],
     expects: "either",

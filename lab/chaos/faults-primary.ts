@@ -38,6 +38,7 @@ export const onPrimary: readonly Fault[] = [
   {
     name: "kill",
     what: "kill -9 of the primary; it is started again at the end",
+    weight: 4,
     roles: ["main"],
     lastsMs: [1_500, 4_000],
     expects: "failover",
@@ -50,6 +51,7 @@ export const onPrimary: readonly Fault[] = [
   {
     name: "kill-restart",
     what: "kill -9 of the primary, which is started again within a second: inside the failover",
+    weight: 3,
     roles: ["main"],
     lastsMs: [2_000, 4_000],
     expects: "either",
@@ -67,6 +69,7 @@ export const onPrimary: readonly Fault[] = [
   {
     name: "hang",
     what: "SIGSTOP of the primary, SIGCONT at the end: it wakes with its sockets full",
+    weight: 3,
     roles: ["main"],
     lastsMs: [2_500, 5_000],
     expects: "failover",
@@ -103,6 +106,7 @@ export const onPrimary: readonly Fault[] = [
   {
     name: "flapping",
     what: "kill -9 of the primary and a start at once, three times",
+    weight: 2,
     roles: ["main"],
     lastsMs: [1_500, 2_500],
     expects: "either",
@@ -163,6 +167,7 @@ export const onPrimary: readonly Fault[] = [
   {
     name: "disk-full",
     what: "no byte is left for the primary's binary log; mysqld waits and tries again each minute",
+    weight: 0.5,
     roles: ["main"],
     lastsMs: [2_000, 3_000],
     expects: "keep",

@@ -84,6 +84,7 @@ export const onReplicas: readonly Fault[] = [
   {
     name: "relay-log-lost",
     what: "one replica is killed with relay logs that it has not applied, and boots without them (relay_log_recovery=ON)",
+    weight: 2,
     roles: ["main", "side"],
     lastsMs: [2_000, 3_500],
     expects: "keep",
@@ -108,8 +109,21 @@ export const onReplicas: readonly Fault[] = [
     },
   },
   {
+    name: "dumps-killed",
+    what: "the threads that send to the replicas are killed on the primary, three times, under commits that wait for their acks",
+    roles: ["main"],
+    lastsMs: [1_500, 2_500],
+    expects: "keep",
+    refusals: [],
+    make: async (scene) => {
+      for (let time = 0; time < 3; time++) await killSessions(scene.primary, scene.lab.accounts.repl.user);
+      return async () => undefined;
+    },
+  },
+  {
     name: "pair-kill",
     what: "kill -9 of the primary and one replica together",
+    weight: 2,
     roles: ["main"],
     lastsMs: [2_500, 4_000],
     expects: "refuse",
@@ -123,6 +137,7 @@ export const onReplicas: readonly Fault[] = [
   {
     name: "power-cut",
     what: "kill -9 of all three nodes, which start again one after the other",
+    weight: 2,
     roles: ["main"],
     lastsMs: [1_500, 3_000],
     expects: "either",

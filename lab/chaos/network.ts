@@ -77,8 +77,9 @@ export class Network {
     this.#takeLine(host, "lossy");
     await tc(["-n", hub, "qdisc", "add", "dev", host, "clsact"]);
     for (const way of ["ingress", "egress"]) {
-      // The header's identification counts a connection's packets: one in eight ends in three zero bits.
-      const eighth = ["u32", "match", "u16", "0x0000", "0x0007", "at", "4"];
+      // The header's identification counts a connection's packets: one in eight ends in these three bits. (Not in
+      // zeros: so do all answers to a SYN, and then nobody could connect.)
+      const eighth = ["u32", "match", "u16", "0x0003", "0x0007", "at", "4"];
       const away = ["action", "mirred", "egress", "redirect", "dev", "nowhere"];
       await tc(["-n", hub, "filter", "add", "dev", host, way, "protocol", "ip", ...eighth, ...away]);
     }

@@ -21,6 +21,17 @@ export function pick<T>(items: readonly T[], drawn: number): T {
   return item;
 }
 
+/** The same for items that are drawn more often, or less, than others: `weight` is 1 where nothing is said. */
+export function pickWeighted<T extends { weight?: number }>(items: readonly T[], drawn: number): T {
+  const weightOf = ({ weight }: T) => weight ?? 1;
+  let left = drawn * items.reduce((sum, item) => sum + weightOf(item), 0);
+  const found = items.find((item) => {
+    left -= weightOf(item);
+    return left < 0;
+  });
+  return found ?? pick(items, drawn);
+}
+
 function mix(word: number): number {
   let h = Math.imul(word ^ (word >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
