@@ -4,8 +4,9 @@
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { cannotNetwork, type RoundResult } from "@baton/lab/chaos";
 import { afterEach, describe, expect, it } from "vitest";
@@ -70,7 +71,8 @@ function present(): Set<string> {
 describe.skipIf(hindrance !== null)("chaos", () => {
   it("holds in a few rounds, and leaves nothing behind", { timeout: 240_000 }, async () => {
     const before = present();
-    const { child, lines, said } = chaos("--seed", "SEED", "--rounds", "4", "--json");
+    const faults = "kill,hang,host-cut,probers-cut,pair-kill,nats-kill,executor-dies-at-step,replica-kill";
+    const { child, lines, said } = chaos("--seed", "31", "--rounds", "4", "--faults", faults, "--json");
     const [code] = await once(child, "close");
     const rounds = lines.map((line) => JSON.parse(line) as RoundResult);
     expect(
@@ -85,6 +87,20 @@ describe.skipIf(hindrance !== null)("chaos", () => {
       expect(outcome).not.toBe("failed");
     }
     expect(leftBehind(before)).toEqual([]);
+
+    const folder = mkdtempSync(join(tmpdir(), "baton-chaos-results-"));
+    try {
+      const file = join(folder, "results.jsonl");
+      writeFileSync(file, lines.join("\n"));
+      const table = execFileSync(process.execPath, ["cli/main.ts", "lab", "chaos", "--table", file], {
+        cwd: repository,
+      });
+      expect(String(table).split("\n")).toContainEqual(
+        expect.stringMatching(/^\| all \| 4 \| .* \| 0 \| 0 \|$/),
+      );
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   it("ends at Ctrl-C, in the middle of a round, and leaves nothing behind", {
