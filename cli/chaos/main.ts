@@ -4,7 +4,7 @@
  */
 import { appendFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { monotonicMs } from "@baton/lab";
+import { LabError, monotonicMs } from "@baton/lab";
 import {
   cellsOf,
   Disks,
@@ -52,14 +52,26 @@ async function direct(o: ChaosOptions, signal: AbortSignal): Promise<number> {
       signal.throwIfAborted();
       stage ??= await openChaosStage(network, disks, { signal, onProgress: say });
       const missing = await stage.settled(SETTLE_MS, signal);
-      if (missing !== null) throw new Error(`the stage is not whole before round ${plan.round}: ${missing}`);
-      const { result, sinceMs, whole } = await playRound(stage, o.seed, plan, signal);
+      if (missing !== null) {
+        throw new LabError("not-recovered", {
+          found: `before round ${plan.round}: ${missing}`,
+          expected: "a cluster that is whole",
+          remedy: "run it again on a machine that has less to do",
+        });
+      }
+      const beganMs = monotonicMs();
+      const { result, sinceMs, whole } = await playRound(stage, o.seed, plan, signal).catch(
+        (error: unknown) => {
+          signal.throwIfAborted();
+          return { result: brokenRound(o.seed, plan, error, beganMs), sinceMs: beganMs, whole: false };
+        },
+      );
       results.push(result);
       console.log(o.json ? JSON.stringify(result) : lineOf(result, plan, p));
       if (result.outcome === "failed") tellFailure(o, plan, result, stage.story(sinceMs));
       if (!whole) {
         // What this round has left behind is told; the next one deserves a cluster that is whole.
-        await stage.stop(false);
+        broken.push(...(await stage.stop(true)));
         stage = null;
       }
     }
@@ -71,6 +83,30 @@ async function direct(o: ChaosOptions, signal: AbortSignal): Promise<number> {
   for (const found of broken) say(p.red(`audit: ${found}`));
   if (!o.json) for (const line of tableLines(results, p)) console.log(line);
   return broken.length === 0 && results.every(({ outcome }) => outcome !== "failed") ? 0 : 1;
+}
+
+/** A round that could not be played to its end, because a fault could not be made or healed, or nobody answered the director. */
+function brokenRound(seed: number, plan: RoundPlan, error: unknown, beganMs: number): RoundResult {
+  const found = error instanceof Error ? error.message : String(error);
+  const tookMs = Math.round(monotonicMs() - beganMs);
+  return {
+    round: plan.round,
+    seed,
+    faults: plan.faults.map(({ name }) => name),
+    main: plan.main,
+    expects: "unknown",
+    outcome: "failed",
+    codes: [],
+    downtime_ms: tookMs,
+    took_ms: tookMs,
+    acknowledged: 0,
+    late: 0,
+    lost: 0,
+    split: 0,
+    epoch: 0,
+    failovers: 0,
+    violations: [{ code: "not-played", found }],
+  };
 }
 
 function lineOf(result: RoundResult, plan: RoundPlan, p: Paint): string {

@@ -1,6 +1,5 @@
 /** One round: writers, the faults of its plan, healing, and the checker's verdict. Times are monotonic milliseconds of this process. */
 import { setTimeout as pause } from "node:timers/promises";
-import { BatonError, type OperationSummary, type RefusalCode } from "@baton/contracts";
 import { type Ack, monotonicMs } from "@baton/lab";
 import {
   check,
@@ -17,8 +16,10 @@ import {
   rightOutcome,
   type Scene,
 } from "@baton/lab/chaos";
+import { operationsSoFar, readAudit, refusalsOf } from "./audit.ts";
 import { finalNodes } from "./final-nodes.ts";
 import type { ChaosStage } from "./stage.ts";
+import { until } from "./until.ts";
 
 const WRITERS = 2;
 const WRITER = { connections: 2, paceMs: 15 };
@@ -30,11 +31,6 @@ const PATIENCE_MS = 20_000;
 /** A rebuild copies 100 MB and restarts a server; a dead NATS leader costs 7 s. */
 const SETTLE_MS = 120_000;
 const CATCH_UP_MS = 20_000;
-const AUDIT_MS = 20_000;
-const OPERATIONS_ASKED = 60;
-
-/** Ends of operations that say that somebody else was first: no refusals. */
-const OVERTAKEN: readonly string[] = ["state-changed", "lock-lost", "executor-lost"];
 
 export interface PlayedRound {
   result: RoundResult;
@@ -60,7 +56,7 @@ export async function playRound(
   if (!view) throw new Error("a settled stage has a status");
   const scene = stage.scene(view);
   const [first] = await scene.primary.query<{ server: string }>("SELECT @@server_uuid AS server");
-  const before = new Set((await stage.operations(OPERATIONS_ASKED)).map(({ operation }) => operation));
+  const before = await operationsSoFar(stage);
 
   const acks: Ack[] = [];
   const writers = Array.from({ length: WRITERS }, () =>
@@ -82,12 +78,12 @@ export async function playRound(
     } finally {
       await standing.healAll();
     }
-    const [healedMs, healedUnixMs] = [monotonicMs(), Date.now()];
+    const healed = { monotonicMs: monotonicMs(), unixMs: Date.now() };
     const recoveredBeforeHealing = acks.some(
       ({ sentMs, atMs }) => sentMs > standing.lastMadeMs && atMs < standing.healingMs,
     );
     const recoveredAfterHealing = await until(
-      () => acks.some(({ sentMs }) => sentMs > healedMs),
+      () => acks.some(({ sentMs }) => sentMs > healed.monotonicMs),
       SETTLE_MS,
       signal,
     );
@@ -95,7 +91,7 @@ export async function playRound(
     const settledMs = monotonicMs();
     await Promise.all(writers.map((writer) => writer.stop().catch(() => undefined)));
 
-    const audit = await readAudit(stage, before, signal);
+    const audit = await readAudit(stage, before, view.epoch, signal);
     const reigns: Reign[] = [{ epoch: view.epoch, server: first?.server ?? "" }, ...audit.reigns];
     const primaryNow = (await stage.status().catch(() => null))?.primary ?? scene.primary.name;
     const tags = [...new Set(acks.map(({ id }) => id.slice(0, id.indexOf("-"))))];
@@ -105,7 +101,7 @@ export async function playRound(
       acks,
       reigns,
       begunBeforeHealing: audit.reigns.filter(
-        ({ atUnixMs }) => atUnixMs < healedUnixMs - (healedMs - standing.healingMs),
+        ({ atUnixMs }) => atUnixMs < healed.unixMs - (healed.monotonicMs - standing.healingMs),
       ).length,
       operations: audit.operations.map(({ operation, kind, outcome, code }) => ({
         id: operation,
@@ -116,7 +112,7 @@ export async function playRound(
       nodes,
       primaryHost: stage.lab.node(primaryNow).host,
       leftOver: { processes: stage.stopped(), network: await stage.network.inForce() },
-      refusals: refusalsOf(stage, audit.operations, faultMs, standing.healingMs, healedMs, healedUnixMs),
+      refusals: refusalsOf(stage, audit.operations, faultMs, standing.healingMs, healed),
       recoveredBeforeHealing,
       recoveredAfterHealing,
       expects: right.expects,
@@ -178,62 +174,6 @@ class Standing {
   }
 }
 
-/** What the audit says of this round, once it knows how each operation ended, or after the time that it may take. */
-async function readAudit(
-  stage: ChaosStage,
-  before: ReadonlySet<string>,
-  signal: AbortSignal,
-): Promise<{ operations: OperationSummary[]; reigns: (Reign & { atUnixMs: number })[] }> {
-  let operations: OperationSummary[] = [];
-  await until(
-    async () => {
-      const all = await stage.operations(OPERATIONS_ASKED).catch(noAnswer);
-      if (all === null) return false;
-      operations = all.filter(({ operation }) => !before.has(operation)).reverse();
-      return operations.every(({ outcome }) => outcome !== null);
-    },
-    AUDIT_MS,
-    signal,
-  );
-  const reigns: (Reign & { atUnixMs: number })[] = [];
-  for (const { operation, kind } of operations) {
-    if (kind !== "failover" && kind !== "switchover") continue;
-    const reign = await stage.newPrimary(operation);
-    if (reign) reigns.push(reign);
-  }
-  return { operations, reigns: reigns.sort((a, b) => a.epoch - b.epoch) };
-}
-
-function noAnswer(error: unknown): null {
-  if (error instanceof BatonError) return null;
-  throw error;
-}
-
-/** Said by deciders, or by how a failover ended, before the healing began. */
-function refusalsOf(
-  stage: ChaosStage,
-  operations: readonly OperationSummary[],
-  faultMs: number,
-  healingMs: number,
-  healedMs: number,
-  healedUnixMs: number,
-): RefusalCode[] {
-  const said = stage.refusals
-    .filter(({ atMs }) => atMs >= faultMs && atMs < healingMs)
-    .map(({ code }) => code);
-  const ended = operations.filter(({ kind, outcome, code, startedUnixMs, tookMs }) => {
-    const endedMs = healedMs + startedUnixMs + (tookMs ?? 0) - healedUnixMs;
-    return (
-      kind === "failover" &&
-      outcome !== "completed" &&
-      code !== null &&
-      !OVERTAKEN.includes(code) &&
-      endedMs < healingMs
-    );
-  });
-  return [...said, ...ended.map(({ code }) => code as RefusalCode)];
-}
-
 /** Answers of an earlier primary to what was under way when the pen passed on (docs/decisions/0007). */
 function lateAnswers(acks: readonly Ack[], reigns: readonly Reign[]): number {
   let reign = 0;
@@ -245,18 +185,4 @@ function lateAnswers(acks: readonly Ack[], reigns: readonly Reign[]): number {
     else reign = later;
   }
   return late;
-}
-
-/** True as soon as `met` is, false when the time is over first. */
-async function until(
-  met: () => boolean | Promise<boolean>,
-  timeoutMs: number,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const deadline = monotonicMs() + timeoutMs;
-  for (;;) {
-    if (await met()) return true;
-    if (monotonicMs() >= deadline) return false;
-    await pause(Math.min(25, Math.max(1, deadline - monotonicMs())), undefined, { signal });
-  }
 }
