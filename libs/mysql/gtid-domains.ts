@@ -39,7 +39,8 @@ export function parseDomains(text: string): {
       if (last !== undefined) positions = false;
       const from = last === undefined ? 1n : BigInt(first);
       const before = byKey.get(key);
-      if (to >= from && (before === undefined || to >= (before.at(-1) ?? 0n))) byKey.set(key, [from, to + 1n]);
+      if (to >= from && (before === undefined || to >= (before.at(-1) ?? 0n)))
+        byKey.set(key, [from, to + 1n]);
     }
     at += raw.length + 1;
   }

@@ -174,16 +174,15 @@ export class GtidSet {
   #withHistoryOf(other: GtidSet): GtidSet {
     const byKey = new Map(this.#byKey);
     for (const [key, upTo] of sharedUpTo(this.#byKey, other.#byKey))
-      byKey.set(key, sweep(byKey.get(key) ?? [], [1n, upTo + 1n], (a, b) => a || b));
+      byKey.set(
+        key,
+        sweep(byKey.get(key) ?? [], [1n, upTo + 1n], (a, b) => a || b),
+      );
     return new GtidSet(byKey);
   }
 
   /** `whole`: the result of two sets of positions is one again. */
-  #combine(
-    other: GtidSet,
-    keep: (inThis: boolean, inOther: boolean) => boolean,
-    whole: boolean,
-  ): GtidSet {
+  #combine(other: GtidSet, keep: (inThis: boolean, inOther: boolean) => boolean, whole: boolean): GtidSet {
     if (other.#byKey.size === 0 && keep(true, false)) return this;
     const byKey = new Map<string, Bounds>();
     const none: Bounds = [];

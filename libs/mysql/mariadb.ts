@@ -8,7 +8,12 @@ import type { Dialect, ReplicationAccount } from "./dialect.ts";
 import { waitable } from "./gtid-domains.ts";
 import { mysql84 } from "./mysql84.ts";
 import type { Target } from "./session.ts";
-import { MARIADB_ACKS, MARIADB_HEARTBEAT_MS, MARIADB_STATUS_SQL, parseMariadbStatus } from "./status-mariadb.ts";
+import {
+  MARIADB_ACKS,
+  MARIADB_HEARTBEAT_MS,
+  MARIADB_STATUS_SQL,
+  parseMariadbStatus,
+} from "./status-mariadb.ts";
 
 /** 49 days. The server takes more, up to 2^64-1 ms, but nobody waits so long: it has no "never". */
 const FOREVER_MS = 4_294_967_295;

@@ -114,7 +114,8 @@ export class MariadbEar {
   /** `now` is monotonic milliseconds. Null until two reads have been made. */
   heardAgeMs(sets: readonly Row[][], now: number): number | null {
     const c = defaultChannel(sets);
-    const mark = c === null ? "" : [c.Slave_received_heartbeats, c.Master_Log_File, c.Read_Master_Log_Pos].join();
+    const mark =
+      c === null ? "" : [c.Slave_received_heartbeats, c.Master_Log_File, c.Read_Master_Log_Pos].join();
     if (this.#readAtMs !== null && mark !== this.#mark)
       this.#heardAtMs = now - Math.min(now - this.#readAtMs, MARIADB_HEARTBEAT_MS);
     else if (this.#readAtMs === null) this.#heardAtMs = null;
