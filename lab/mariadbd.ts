@@ -57,9 +57,9 @@ function bootOptions(boot: BootOptions): string[] {
   return [
     ...["--no-defaults", ...rootOption(), `--datadir=${boot.dataDir}`, `--socket=${boot.socket}`],
     ...[`--pid-file=${boot.pidFile}`, `--tmpdir=${boot.tmpDir}`],
-    ...["--bind-address=127.0.0.1", `--port=${boot.port}`, "--skip-name-resolve"],
+    ...[`--bind-address=${boot.host}`, `--port=${boot.port}`, "--skip-name-resolve"],
     ...["--max-connections=200", "--back-log=200"],
-    ...[`--server-id=${boot.serverId}`, "--report-host=127.0.0.1", `--report-port=${boot.port}`],
+    ...[`--server-id=${boot.serverId}`, `--report-host=${boot.host}`, `--report-port=${boot.port}`],
     ...["--log-bin=binlog", "--binlog-format=ROW", "--log-slave-updates", "--gtid-strict-mode=ON"],
     ...["--relay-log=relay", "--skip-slave-start", "--slave-net-timeout=4"],
     // Both roles off at boot, as on MySQL.

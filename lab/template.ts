@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { templateSql } from "./accounts.ts";
 import { findBinary, mysqldVersion, repository } from "./binaries.ts";
-import type { LabFlavour } from "./flavour.ts";
+import { type LabFlavour, labFlavour } from "./flavour.ts";
 import { LabError } from "./lab-error.ts";
 import { rootOption, storageOptions } from "./mysqld-options.ts";
 
@@ -42,10 +42,8 @@ export async function template(
 }
 
 /** Makes the template now, if it is not there, so that labs to come find it. Errors: as startLab's. */
-export async function prepareTemplate(
-  flavour: LabFlavour,
-  onProgress: (line: string) => void,
-): Promise<void> {
+export async function prepareTemplate(onProgress: (line: string) => void): Promise<void> {
+  const flavour = labFlavour("mysql");
   await template(flavour, findBinary(flavour.binary), onProgress);
 }
 

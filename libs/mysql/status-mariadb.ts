@@ -42,7 +42,9 @@ export function parseMariadbStatus(sets: readonly Row[][]): NodeStatus {
     // Always there; only strict mode makes sequence numbers comparable between nodes.
     gtidMode: Number(server.strict) === 1 && Number(server.logBin) === 1,
     // The binlog's own transactions, unacknowledged ones included, and what a copy was seeded with.
-    executed: [server.logged, server.applied].filter((set) => set !== null && set !== "").join(","),
+    executed: [...new Set(`${server.logged ?? ""},${server.applied ?? ""}`.split(","))]
+      .filter(Boolean)
+      .join(","),
     // Whatever relay_log_recovery says: the first START SLAVE after a start of the server discards them (measured).
     relayLogRecovery: true,
     replica: channel === null ? null : parseChannel(channel),
