@@ -350,12 +350,20 @@ function lab(baton: Command): void {
     .command("up")
     .description("Start one, in the background, and print where its servers are.")
     .addOption(name())
-    .option("--nodes <n>", "MySQL nodes", wholeNumber(1, 9), 3)
+    .addOption(new Option("--flavour <name>", "its servers").choices(["mysql", "mariadb"]).default("mysql"))
+    .option("--nodes <n>", "nodes", wholeNumber(1, 9), 3)
     .addOption(new Option("--nats <n>", "NATS servers").choices(["0", "1", "3"]).default("1"))
     .option("--acks <n>", "acknowledgements that a write waits for", wholeNumber(0, 8), 1)
     .option("-o, --output <file>", "write a configuration for it, for baton up")
     .addOption(json("print it as JSON"))
-    .addHelpText("after", examples("baton lab up", "baton lab up --name big --nodes 5 --nats 3 --acks 2"))
+    .addHelpText(
+      "after",
+      examples(
+        "baton lab up",
+        "baton lab up --name big --nodes 5 --nats 3 --acks 2",
+        "baton lab up --flavour mariadb",
+      ),
+    )
     .action(async (o) => (await load()).up(o));
   lab
     .command("down")

@@ -4,8 +4,8 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { createConnection } from "mysql2/promise";
+import type { LabFlavour } from "./flavour.ts";
 import { LabError } from "./lab-error.ts";
-import { bootOptions } from "./mysqld-options.ts";
 import type { Place } from "./place.ts";
 import type { Reaper } from "./reaper.ts";
 import { ServerProcess } from "./server-process.ts";
@@ -18,6 +18,7 @@ const connectTimeoutMs = 10_000;
 const queryTimeoutMs = 60_000;
 
 export interface LabNodeSetup {
+  flavour: LabFlavour;
   name: string;
   dir: string;
   place: Place;
@@ -31,7 +32,7 @@ export interface LabNodeSetup {
   supervised: boolean;
 }
 
-/** One real mysqld: its process, its data and the faults that can be done to it. */
+/** One real mysqld or mariadbd: its process, its data and the faults that can be done to it. */
 export class LabNode {
   readonly name: string;
   readonly host: string;
@@ -54,7 +55,7 @@ export class LabNode {
     this.#template = setup.template;
     mkdirSync(join(setup.dir, "tmp"), { recursive: true });
     const options = () =>
-      bootOptions({
+      setup.flavour.bootOptions({
         dataDir: this.#dataDir,
         socket: this.socket,
         pidFile: join(setup.dir, "mysqld.pid"),

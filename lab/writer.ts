@@ -3,7 +3,7 @@ import { Ledger } from "./ledger.ts";
 import { monotonicMs } from "./monotonic.ts";
 import { PrimaryFinder } from "./primary-finder.ts";
 import { until } from "./until.ts";
-import { type Account, Link, type WriterNode } from "./writer-link.ts";
+import { type Account, identityOf, Link, type WriterNode } from "./writer-link.ts";
 
 export interface Ack {
   id: string;
@@ -253,7 +253,7 @@ export class Writer {
     const sentMs = monotonicMs();
     const number = this.#ledger.send(sentMs);
     link.insert = number;
-    const sql = `INSERT INTO app.writes VALUES ('${this.#id(number)}', @@server_uuid, ${sentMs})`;
+    const sql = `INSERT INTO app.writes VALUES ('${this.#id(number)}', ${identityOf(place.node)}, ${sentMs})`;
     link.ask(sql, sentMs, (error) => {
       link.insert = undefined;
       const late = place.hanging.delete(link);

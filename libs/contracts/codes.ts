@@ -195,6 +195,16 @@ export const REFUSALS = {
     meaning: "A node's session was lost in the middle of the operation.",
     action: "Baton tries again by itself with what is reachable.",
   },
+  "mixed-flavours": {
+    severity: "critical",
+    meaning: "Some nodes run MySQL and others MariaDB: their GTIDs cannot be compared.",
+    action: "Declare servers of one flavour only; one of the other is another cluster.",
+  },
+  "flavour-cannot": {
+    severity: "critical",
+    meaning: "The servers' flavour cannot do what the policy or the order asks; the message says what.",
+    action: "On MariaDB: policy.acks 1, and rebuild nodes by hand (docs/operate/mariadb.md).",
+  },
   "not-ready": {
     severity: "warning",
     meaning: "A check before a switchover failed.",

@@ -13,6 +13,8 @@ export interface Contender {
   held: GtidSet;
   /** The applier stopped with an error: it cannot catch up. 0 when it is well. */
   applierErrno: number;
+  /** Received, and lost as soon as its applier is started (MariaDB). */
+  stranded: GtidSet;
   quarantined: boolean;
   /** Why a person keeps it from being promoted; null: nobody does. */
   downtime: string | null;
@@ -98,6 +100,11 @@ export function choose(facts: ChooseFacts): Choice {
     else if (c.promotion === "never") notChosen.push({ node: c.node, reason: "promotion rule is never" });
     else if (c.applierErrno !== 0)
       notChosen.push({ node: c.node, reason: `applier stopped with error ${c.applierErrno}` });
+    else if (!c.stranded.isEmpty())
+      notChosen.push({
+        node: c.node,
+        reason: `its applier stands, and starting it would throw away ${c.stranded}`,
+      });
     else if (!lacks.isEmpty())
       notChosen.push({ node: c.node, reason: `behind by ${lacks.count()} transactions (${lacks})` });
     else eligible.push(c);

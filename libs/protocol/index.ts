@@ -2,6 +2,7 @@ export * from "./brake.ts";
 export * from "./choose.ts";
 export * from "./donor.ts";
 export * from "./fence.ts";
+export * from "./flavour.ts";
 export * from "./plan.ts";
 export * from "./reign.ts";
 export * from "./switchover.ts";

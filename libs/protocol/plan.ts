@@ -3,7 +3,8 @@ import type { DeclaredCluster, NodeStatus, RefusalCode, Vouch } from "@baton/con
 import { GtidSet } from "@baton/mysql/gtid";
 import { type Contender, choose, type NotChosen } from "./choose.ts";
 import { ackersToStop, isFenced } from "./fence.ts";
-import { canVouch, heldBy } from "./vouch.ts";
+import { flavourRefusal } from "./flavour.ts";
+import { canVouch, heldBy, strandedIn } from "./vouch.ts";
 
 export interface PlanFacts {
   declared: DeclaredCluster;
@@ -48,6 +49,7 @@ export function contenderOf(
     executed: GtidSet.parse(status.executed),
     held: heldBy(status),
     applierErrno: status.replica?.applierErrno ?? 0,
+    stranded: strandedIn(status),
     quarantined: quarantined.includes(node),
     downtime: downtimes.get(node) ?? null,
   };
@@ -56,6 +58,8 @@ export function contenderOf(
 /** The plan for a failover away from `primary`, supposing that it is dead and cannot be fenced itself. */
 export function planFailover(facts: PlanFacts): Plan {
   const { acks } = facts.declared.policy;
+  const unfit = flavourRefusal(facts.declared.policy, facts.statuses);
+  if (unfit !== null) return { possible: false, ...unfit, notChosen: [] };
   const ackers = ackersOf(facts.declared, facts.primary, facts.quarantined);
   const reachable = ackers.filter((n) => facts.statuses.has(n));
   const needed = ackersToStop(ackers.length, acks);

@@ -5,6 +5,7 @@
 import type { DeclaredCluster, NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
 import { type Contender, errantOf, type NotChosen, prefer, series } from "./choose.ts";
+import { flavourRefusal } from "./flavour.ts";
 import { ackersOf, contenderOf } from "./plan.ts";
 
 /** A replica further behind is not waited for, unless a person insists. */
@@ -94,6 +95,8 @@ function checkPrimary(facts: SwitchoverFacts): Check[] {
             : `${primary} ${status.readOnly ? "is read-only" : "accepts writes"}`,
     },
   ];
+  const unfit = flavourRefusal(facts.declared.policy, facts.statuses);
+  if (unfit !== null) checks.push({ check: "flavour", safety: true, ok: false, found: unfit.reason });
   const semi = status?.semiSync;
   if (status !== undefined)
     checks.push({

@@ -280,6 +280,8 @@ function nodeToRebuild(picture: Picture, now: number, s: Settings): string | nul
     const known = picture.statuses.get(node);
     if (known === undefined || known.atMs <= state.sinceMs || !statuses.has(node)) continue;
     if (downtimes.has(node)) continue;
+    // It has nothing to be rebuilt with: a person does it.
+    if (known.status.flavour === "mariadb") continue;
     const begun = unbuilt?.[node] !== undefined;
     if (!begun && declared.policy.rebuild !== "auto") continue;
     // A clean one is led home without a copy.

@@ -82,6 +82,11 @@ async function check(op: Operation, node: string) {
   const { primary, primaryUuid, quarantined } = op.state;
   if (node === primary) throw new Refusal("state-changed", `${node} is the primary`);
   const hand = await handOn(op, node);
+  if (hand.dialect.flavour === "mariadb")
+    throw new Refusal(
+      "flavour-cannot",
+      `${node} runs MariaDB, which has no clone plugin: rebuild it by hand (docs/operate/mariadb.md)`,
+    );
   // Whatever it was, nobody writes to it any more; what it is compared by then stands.
   await shut(op, hand, deadlines.fenceMs);
   const statuses = new Map<string, NodeStatus>([[node, await hand.status(deadlines.openMs)]]);

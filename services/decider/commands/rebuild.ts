@@ -50,6 +50,12 @@ export function planRebuild(
       `${node} cannot be reached.`,
       "Start its mysqld; an empty data directory with Baton's account and the clone plugin will do.",
     );
+  if (picture.statuses.get(node)?.status.flavour === "mariadb")
+    throw refuse(
+      "E_CONFLICT",
+      `${node} runs MariaDB, which has no clone plugin (flavour-cannot).`,
+      "Rebuild it by hand: docs/operate/mariadb.md.",
+    );
   const choice = chooseDonor({
     declared,
     primary: reign.primary,
