@@ -19,6 +19,9 @@ export const Deadlines = z.strictObject({
     "to fence the old primary or stop its ackers; STOP REPLICA may wait replica_net_timeout (4 s) for a host that vanished",
   ),
   catchUpMs: Ms.default(30_000).describe("for the candidate to apply all it has received"),
+  preferMs: Ms.default(5_000).describe(
+    "for a preferred candidate that is behind to catch up from the most advanced replica; then that one is promoted",
+  ),
   openMs: Ms.default(5_000).describe("for the candidate to open and the others to be pointed at it"),
   proveMs: Ms.default(30_000).describe("for the canary write to be read on an acker"),
   rebuildMs: Ms.default(3_600_000).describe(
@@ -35,6 +38,9 @@ export const Policy = z.strictObject({
     .default("auto")
     .describe("observe: diagnose and record; advise: also alert what would be done; auto: do it"),
   cooldownMs: Ms.default(0).describe("after a failover, before Baton fails over again by itself"),
+  lagCeilingMs: Ms.default(10_000).describe(
+    "a replica that applies later than this is promoted only if no other can be",
+  ),
   flapLimit: z
     .strictObject({ failovers: z.number().int().min(1).max(50).default(5), withinMs: Ms.default(3_600_000) })
     .prefault({})

@@ -21,6 +21,11 @@ export type OperationOutcome = z.infer<typeof OperationOutcome>;
 export const Before = z.object({
   receiverOn: z.array(Name).describe("replicas whose receiver ran when the operation began"),
   writable: z.array(Name).describe("nodes that were writable when the operation began"),
+  sources: z
+    .record(Name, z.object({ host: z.string(), port: z.number().int() }))
+    .optional()
+    .describe("whom each replica followed"),
+  applierOff: z.array(Name).optional().describe("replicas whose applier stood still"),
 });
 export type Before = z.infer<typeof Before>;
 

@@ -1,7 +1,7 @@
 /** Would a failover succeed now? The executor's own rules, on what the probers have seen. */
 import type { DeclaredCluster, NodeStatus, RefusalCode, Vouch } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
-import { type Contender, choose, type NotChosen } from "./choose.ts";
+import { type Contender, choose, type NotChosen, QUARANTINED } from "./choose.ts";
 import { ackersToStop, isFenced } from "./fence.ts";
 import { flavourRefusal } from "./flavour.ts";
 import { canVouch, heldBy, strandedIn } from "./vouch.ts";
@@ -50,16 +50,31 @@ export function contenderOf(
     held: heldBy(status),
     applierErrno: status.replica?.applierErrno ?? 0,
     stranded: strandedIn(status),
+    lagMs: status.replica?.delayMs ?? null,
     quarantined: quarantined.includes(node),
     downtime: downtimes.get(node) ?? null,
   };
 }
 
+/** Declared replicas that nobody need ask: the quarantined, and those of which `whyAway` knows why. */
+export function absentees(
+  declared: DeclaredCluster,
+  primary: string,
+  quarantined: readonly string[],
+  whyAway: (node: string) => string | null,
+): NotChosen[] {
+  return Object.keys(declared.nodes).flatMap((node) => {
+    if (node === primary) return [];
+    const reason = quarantined.includes(node) ? QUARANTINED : whyAway(node);
+    return reason === null ? [] : [{ node, reason }];
+  });
+}
+
 /** The plan for a failover away from `primary`, supposing that it is dead and cannot be fenced itself. */
 export function planFailover(facts: PlanFacts): Plan {
-  const { acks } = facts.declared.policy;
   const unfit = flavourRefusal(facts.declared.policy, facts.statuses);
   if (unfit !== null) return { possible: false, ...unfit, notChosen: [] };
+  const { acks, lagCeilingMs } = facts.declared.policy;
   const ackers = ackersOf(facts.declared, facts.primary, facts.quarantined);
   const reachable = ackers.filter((n) => facts.statuses.has(n));
   const needed = ackersToStop(ackers.length, acks);
@@ -84,9 +99,13 @@ export function planFailover(facts: PlanFacts): Plan {
     contenders: reachable.map((n) =>
       contenderOf(n, facts.statuses.get(n) as NodeStatus, facts.declared, facts.quarantined, facts.downtimes),
     ),
+    absent: absentees(facts.declared, facts.primary, facts.quarantined, (n) =>
+      facts.statuses.has(n) ? null : "it cannot be reached",
+    ),
     oldPrimaryRegion: facts.declared.nodes[facts.primary]?.region ?? "",
     primaryExecuted: facts.primaryExecuted,
     acks,
+    lagCeilingMs,
   });
   if (!choice.ok)
     return { possible: false, refusal: choice.refusal, reason: choice.reason, notChosen: choice.notChosen };
@@ -94,6 +113,6 @@ export function planFailover(facts: PlanFacts): Plan {
     possible: true,
     candidate: choice.candidate,
     notChosen: choice.notChosen,
-    reason: `${choice.candidate} would be promoted; ${stopped} of ${ackers.length} ackers reachable, ${needed} needed`,
+    reason: `${choice.candidate} would be promoted${choice.source === null ? "" : ` once it has caught up from ${choice.source}`}; ${stopped} of ${ackers.length} ackers reachable, ${needed} needed`,
   };
 }

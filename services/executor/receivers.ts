@@ -48,6 +48,8 @@ export async function fence(
       primaryFenced: result.primary !== null,
     });
 
+  // Whoever answers later must not be touched: by then the operation may be putting things back.
+  let over = false;
   await new Promise<void>((resolve) => {
     const deadline = setTimeout(resolve, deadlines.fenceMs);
     let straggler: NodeJS.Timeout | undefined;
@@ -62,7 +64,7 @@ export async function fence(
     let primaryDone = false;
     const each = ackers.map(async (node) => {
       try {
-        const stopped = await stopReceiver(op, node, deadlines.fenceMs);
+        const stopped = await stopReceiver(op, node, deadlines.fenceMs, () => over);
         const finding = canVouch(stopped.status, vouches.get(node));
         result.stopped.set(node, { node, ...stopped, vouches: finding.canVouch, why: finding.reason });
       } catch (error) {
@@ -75,6 +77,7 @@ export async function fence(
     void op
       .hand(oldPrimary, deadlines.fenceMs)
       .then(async (hand) => {
+        if (over) return;
         result.primary = { hand, status: await fencePrimary(hand, deadlines.fenceMs) };
       })
       .catch((error: unknown) => {
@@ -86,6 +89,7 @@ export async function fence(
       });
   });
 
+  over = true;
   if (fenced()) return result;
   const mute = [...result.stopped.values()].filter((s) => !s.vouches);
   const said = Object.fromEntries(result.failed);
@@ -105,10 +109,12 @@ async function stopReceiver(
   op: Operation,
   node: string,
   deadlineMs: number,
+  tooLate: () => boolean,
 ): Promise<{ hand: Hand; status: NodeStatus }> {
   const hand = await op.hand(node, deadlineMs);
   op.assertMine();
   await keepReceived(hand, deadlineMs);
+  if (tooLate()) throw new Refusal("deadline-exceeded", `${node} answered when the fence had been closed`);
   const { stopReceiver: stop, statusSql } = hand.dialect;
   const results = await hand.run([stop, statusSql], deadlineMs);
   const status = hand.dialect.parseStatus(results.slice(1));

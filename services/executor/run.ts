@@ -38,6 +38,12 @@ export function beforeOf(intent: Intent): Before {
       .filter(([node, s]) => node !== intent.node && s?.replica != null && s.replica.receiver !== "off")
       .map(([node]) => node),
     writable: entries.filter(([, s]) => s?.readOnly === false).map(([node]) => node),
+    sources: Object.fromEntries(
+      entries.flatMap(([node, s]) =>
+        s?.replica == null ? [] : [[node, { host: s.replica.sourceHost, port: s.replica.sourcePort }]],
+      ),
+    ),
+    applierOff: entries.filter(([, s]) => s?.replica?.applier === "off").map(([node]) => node),
   };
 }
 

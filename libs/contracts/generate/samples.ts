@@ -105,7 +105,8 @@ const policy = {
   durability: "lossless",
   acks: 1,
   rejoin: true,
-  deadlines: { fenceMs: 2_000, catchUpMs: 30_000, openMs: 5_000, proveMs: 10_000 },
+  lagCeilingMs: 10_000,
+  deadlines: { fenceMs: 2_000, catchUpMs: 30_000, preferMs: 5_000, openMs: 5_000, proveMs: 10_000 },
 };
 
 export const SAMPLES: Record<string, Json> = {
@@ -306,7 +307,12 @@ export const SAMPLES: Record<string, Json> = {
       takeovers: 1,
       startedUnixMs: 1_700_000_000_000,
       candidate: "n2",
-      before: { receiverOn: ["n2"], writable: ["n1"] },
+      before: {
+        receiverOn: ["n2"],
+        writable: ["n1"],
+        sources: { n2: { host: "10.0.0.1", port: 3306 } },
+        applierOff: ["n2"],
+      },
     },
     last: {
       id: "adopt-shop-1-aa11",
