@@ -31,8 +31,27 @@ export const Deadlines = z.strictObject({
 export type Deadlines = z.infer<typeof Deadlines>;
 
 export const Policy = z.strictObject({
-  durability: z.enum(["lossless"]).default("lossless"),
+  durability: z
+    .enum(["lossless", "available"])
+    .default("lossless")
+    .describe(
+      "lossless: a failover loses no acknowledged write, or is refused; available: it may lose the last ones, and says how many",
+    ),
   acks: z.number().int().min(1).max(63).default(1).describe("k: acks that a write waits for"),
+  ackTimeoutMs: Ms.default(1_000).describe(
+    "available, or degraded: a write that has waited so long goes on without acks; 0 is as good as asynchronous",
+  ),
+  onAckLoss: z
+    .enum(["wait", "degrade"])
+    .default("wait")
+    .describe(
+      "lossless, with fewer than `acks` ackers attached: writes wait for them, or go on without after degradeAfterMs",
+    ),
+  degradeAfterMs: Ms.default(5_000).describe("onAckLoss degrade: so long writes wait first"),
+  loss: z
+    .strictObject({ maxTransactions: z.number().int().min(0).default(1_000) })
+    .prefault({})
+    .describe("available, or degraded: a failover that may lose more is refused"),
   mode: z
     .enum(["observe", "advise", "auto"])
     .default("auto")

@@ -1,9 +1,18 @@
 /** The cluster's state and the other KV values. Each change of state is a compare-and-set by an executor. */
 import { z } from "zod";
 import { RefusalCode } from "./codes.ts";
-import { GtidSetText, Name, OperationId, UnixMs } from "./names.ts";
+import { GtidSetText, Ms, Name, OperationId, UnixMs } from "./names.ts";
 
-export const OperationKind = z.enum(["adopt", "failover", "rejoin", "reopen", "switchover", "rebuild"]);
+export const OperationKind = z.enum([
+  "adopt",
+  "failover",
+  "rejoin",
+  "reopen",
+  "switchover",
+  "rebuild",
+  "degrade",
+  "restore",
+]);
 export type OperationKind = z.infer<typeof OperationKind>;
 
 /**
@@ -29,6 +38,23 @@ export const Before = z.object({
 });
 export type Before = z.infer<typeof Before>;
 
+/** What a failover may lose: where writes did not have to wait for acks, that is more than nothing. */
+export const Loss = z.object({
+  known: GtidSetText.describe("seen on the old primary, and not on the new one"),
+  count: z.number().int().min(0).describe("how many these are"),
+  unseen: z
+    .number()
+    .int()
+    .min(0)
+    .describe("how many more it may have written since, at twice the highest rate it was seen to write at"),
+  unseenMs: Ms.describe("from when the old primary was last read until the order"),
+  atMost: z.number().int().min(0).describe("count + unseen: what policy.loss is compared with"),
+  unfenced: z
+    .boolean()
+    .describe("the old primary is silent and could not be shut: what it may still answer comes on top"),
+});
+export type Loss = z.infer<typeof Loss>;
+
 export const RunningOperation = z.object({
   id: OperationId,
   kind: OperationKind,
@@ -38,6 +64,7 @@ export const RunningOperation = z.object({
   startedUnixMs: UnixMs,
   candidate: Name.nullable(),
   before: Before,
+  loss: Loss.optional().describe("from the commit point on: what this failover may have lost"),
 });
 export type RunningOperation = z.infer<typeof RunningOperation>;
 
@@ -47,6 +74,7 @@ export const EndedOperation = z.object({
   outcome: OperationOutcome,
   code: RefusalCode.nullable(),
   endedUnixMs: UnixMs,
+  loss: Loss.optional().describe("what this failover may have lost"),
 });
 export type EndedOperation = z.infer<typeof EndedOperation>;
 
@@ -67,6 +95,12 @@ export const ClusterState = z.object({
     .optional()
     .describe(
       "nodes whose data a rebuild has begun to replace, and when (seconds, the node's own clock): only a rebuild leads them home",
+    ),
+  degraded: z
+    .object({ sinceUnixMs: UnixMs, executed: GtidSetText })
+    .optional()
+    .describe(
+      "since when the primary may answer writes that wait for no ack, and its last set before: all of that is safe",
     ),
   failovers: z
     .array(UnixMs)

@@ -1,7 +1,8 @@
 /** Would a failover succeed now? The executor's own rules, on what the probers have seen. */
-import type { DeclaredCluster, NodeStatus, RefusalCode, Vouch } from "@baton/contracts";
+import type { DeclaredCluster, Loss, NodeStatus, RefusalCode, Vouch } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
 import { type Contender, choose, type NotChosen, QUARANTINED } from "./choose.ts";
+import { describeLoss, lossForbids, lossOf, type Unseen } from "./durability.ts";
 import { ackersToStop, isFenced } from "./fence.ts";
 import { flavourRefusal } from "./flavour.ts";
 import { canVouch, heldBy, strandedIn } from "./vouch.ts";
@@ -17,11 +18,20 @@ export interface PlanFacts {
   vouches: ReadonlyMap<string, Vouch>;
   /** Nodes that a person has in hand, and why: they count as ackers, and are not promoted. */
   downtimes?: ReadonlyMap<string, string>;
+  /** Where writes need not wait for acks: what may be lost of them. Absent: acks prove that nothing is. */
+  loses?: { primaryUuid: string; unseen: Unseen };
 }
 
 export type Plan =
-  | { possible: true; candidate: string; notChosen: NotChosen[]; reason: string }
-  | { possible: false; refusal: RefusalCode; reason: string; notChosen: NotChosen[] };
+  | { possible: true; candidate: string; notChosen: NotChosen[]; reason: string; loss: Loss | null }
+  | {
+      possible: false;
+      refusal: RefusalCode;
+      reason: string;
+      notChosen: NotChosen[];
+      /** Set when it is the loss that forbids it. */
+      loss?: Loss | null;
+    };
 
 /** The declared replicas that may acknowledge: all but the primary and the quarantined. */
 export function ackersOf(
@@ -84,7 +94,10 @@ export function planFailover(facts: PlanFacts): Plan {
     if (!finding.canVouch) mute.push(`${node} ${finding.reason}`);
   }
   const stopped = reachable.length - mute.length;
-  if (!isFenced({ ackers: ackers.length, acks, stopped, primaryFenced: false })) {
+  if (
+    facts.loses === undefined &&
+    !isFenced({ ackers: ackers.length, acks, stopped, primaryFenced: false })
+  ) {
     const away = ackers.filter((n) => !facts.statuses.has(n));
     return reachable.length >= needed
       ? { possible: false, refusal: "acker-cannot-vouch", reason: mute.join("; "), notChosen: [] }
@@ -104,15 +117,46 @@ export function planFailover(facts: PlanFacts): Plan {
     ),
     oldPrimaryRegion: facts.declared.nodes[facts.primary]?.region ?? "",
     primaryExecuted: facts.primaryExecuted,
-    acks,
+    acks: facts.loses === undefined ? acks : 0,
     lagCeilingMs,
   });
   if (!choice.ok)
     return { possible: false, refusal: choice.refusal, reason: choice.reason, notChosen: choice.notChosen };
+  const promoted = `${choice.candidate} would be promoted${choice.source === null ? "" : ` once it has caught up from ${choice.source}`}`;
+  if (facts.loses === undefined)
+    return {
+      possible: true,
+      candidate: choice.candidate,
+      notChosen: choice.notChosen,
+      reason: `${promoted}; ${stopped} of ${ackers.length} ackers reachable, ${needed} needed`,
+      loss: null,
+    };
+  const { primaryUuid, unseen } = facts.loses;
+  const candidate = facts.statuses.get(choice.candidate) as NodeStatus;
+  const loss =
+    unseen === null
+      ? null
+      : lossOf({
+          primaryUuid,
+          primaryExecuted: facts.primaryExecuted,
+          held: choice.union.union(heldBy(candidate)),
+          unseen,
+          unfenced: false,
+        });
+  const forbidden = lossForbids(loss, facts.declared.policy);
+  if (forbidden !== null || loss === null)
+    return {
+      possible: false,
+      refusal: forbidden?.refusal ?? "loss-unknown",
+      reason: `${promoted}, but ${forbidden?.reason ?? ""}`,
+      notChosen: choice.notChosen,
+      loss,
+    };
   return {
     possible: true,
     candidate: choice.candidate,
     notChosen: choice.notChosen,
-    reason: `${choice.candidate} would be promoted${choice.source === null ? "" : ` once it has caught up from ${choice.source}`}; ${stopped} of ${ackers.length} ackers reachable, ${needed} needed`,
+    reason: `${promoted}, and would lose ${describeLoss(loss)}`,
+    loss,
   };
 }

@@ -4,7 +4,7 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, end } from "@baton/protocol";
+import { ackersOf, end, penOf } from "@baton/protocol";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { proveByCanary } from "./canary.ts";
 import type { Hand } from "./hand.ts";
@@ -32,7 +32,7 @@ export async function applyReceived(hand: Hand, status: NodeStatus, deadlineMs: 
 export async function carryForward(op: Operation, moved: ReadonlySet<string> = new Set()): Promise<void> {
   const candidate = op.state.primary;
   const planned = op.intent.kind === "switchover";
-  const { acks, deadlines } = op.declared.policy;
+  const { acks, deadlines, durability } = op.declared.policy;
   // After a failover the old primary is led home later, if it is clean; after a switchover it is known to be.
   const others = ackersOf(op.declared, candidate, op.state.quarantined).filter(
     (n) => planned || n !== op.intent.node,
@@ -43,7 +43,10 @@ export async function carryForward(op: Operation, moved: ReadonlySet<string> = n
     if (op.takenOver) await applyAll(op, hand);
     const d = hand.dialect;
     // A failover has stopped its receiver long since.
-    await hand.run([...(planned ? [d.stopReceiver] : []), ...d.openPrimary({ acks })], deadlines.openMs);
+    await hand.run(
+      [...(planned ? [d.stopReceiver] : []), ...d.openPrimary(penOf(op.declared.policy, op.state))],
+      deadlines.openMs,
+    );
     return { value: hand, summary: `${candidate} accepts writes` };
   });
   const repointing = op.step("repoint", () => repoint(op, candidate, others, moved));
@@ -68,7 +71,8 @@ export async function carryForward(op: Operation, moved: ReadonlySet<string> = n
     // The old channel goes only now: it costs file work that no client should wait for, and stopped it is inert.
     await standStill(hand, deadlines.openMs);
     await hand.run(hand.dialect.resetReplication, deadlines.openMs);
-    const short = repointed.length < acks;
+    // Where writes need not wait for acks, they do not wait for followers either.
+    const short = durability === "lossless" && repointed.length < acks;
     await op.change(
       end(
         op.state,

@@ -1,9 +1,10 @@
 /**
- * Failover in lossless durability: SAFETY.md, steps 1 to 8, in that order. A crash before `commit` is rolled back or
+ * Failover: SAFETY.md, steps 1 to 8, in that order. Where writes need not wait for acks no count of ackers fences the old primary, and
+ * what may be lost is stated before the commit point, or the failover refused (docs/decisions/0010). A crash before `commit` is rolled back or
  * run again from `fence`; after it, the operation is only ever carried forward. Every step may be run twice.
  */
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, commit } from "@baton/protocol";
+import { ackersOf, commit, describeLoss, mayLose } from "@baton/protocol";
 import { applyReceived, carryForward } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
 import type { Operation } from "./operation.ts";
@@ -33,15 +34,19 @@ async function towardsCommit(op: Operation): Promise<void> {
   const ackers = ackersOf(op.declared, old, quarantined);
   const { deadlines, acks } = op.declared.policy;
 
+  const loses = mayLose(op.declared, op.state);
   const fenced = await op.step("fence", async () => {
-    const value = await fence(op, ackers, old, (hand, deadlineMs) => shut(op, hand, deadlineMs));
+    const value = await fence(op, ackers, old, loses, (hand, deadlineMs) => shut(op, hand, deadlineMs));
     const by =
       value.primary === null
         ? `${value.stopped.size} of ${ackers.length} receivers stopped`
         : `${old} confirmed read-only`;
     return {
       value,
-      summary: `${old} can acknowledge nothing more: ${by}`,
+      summary:
+        loses && value.primary === null
+          ? `${old} ${value.primaryGone ? "is gone (connection refused)" : "is silent and could not be shut"}: ${by}`
+          : `${old} can acknowledge nothing more: ${by}`,
       detail: {
         ackers,
         acks,
@@ -49,13 +54,14 @@ async function towardsCommit(op: Operation): Promise<void> {
         stopped: [...value.stopped.keys()],
         failed: Object.fromEntries(value.failed),
         primaryFenced: value.primary !== null,
+        primaryGone: value.primaryGone,
       },
     };
   });
 
   const history = await op.step("read", () => readHistory(op, fenced, ackers.length - acks + 1));
 
-  const candidate = await settleCandidate(op, fenced, history);
+  const { candidate, loss } = await settleCandidate(op, fenced, history);
 
   await op.step("catch-up", async () => {
     const received = candidate.status.replica?.received ?? "";
@@ -68,10 +74,11 @@ async function towardsCommit(op: Operation): Promise<void> {
   });
 
   await op.step("commit", async () => {
-    await op.change(commit(op.state, candidate.node, candidate.status.serverUuid));
+    await op.change(commit(op.state, candidate.node, candidate.status.serverUuid, loss));
     return {
       value: null,
-      summary: `${candidate.node} is the primary of epoch ${op.epoch}; from here there is no way back`,
+      summary: `${candidate.node} is the primary of epoch ${op.epoch}${loss === null ? "" : ` and may lack ${describeLoss(loss)}`}; from here there is no way back`,
+      ...(loss === null ? {} : { detail: { loss } }),
     };
   });
 }
@@ -82,8 +89,12 @@ function readHistory(op: Operation, fenced: Fence, needed: number) {
   const lastKnown = op.intent.nodes[old];
   const primaryExecuted = GtidSet.parse(fenced.primary?.status.executed ?? lastKnown?.executed ?? "");
   const vouching = [...fenced.stopped.values()].filter((s) => s.vouches).length;
-  // With N−k+1 voices, everything acknowledged is among them. With fewer, only the fenced primary itself knows.
-  const required = vouching >= needed || fenced.primary === null ? GtidSet.empty : primaryExecuted;
+  // With N−k+1 voices, everything acknowledged is among them. With fewer, only the fenced primary itself knows. Where
+  // acks prove nothing, nothing can be required: what is missing is counted.
+  const required =
+    vouching >= needed || fenced.primary === null || mayLose(op.declared, op.state)
+      ? GtidSet.empty
+      : primaryExecuted;
   const sets = Object.fromEntries(
     [...fenced.stopped.values()].map((s) => [
       s.node,

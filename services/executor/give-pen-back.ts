@@ -1,5 +1,5 @@
 /** A switchover that came to nothing: the primary writes again, with semi-sync on first, and the candidate follows it as before. */
-import { end } from "@baton/protocol";
+import { end, penOf } from "@baton/protocol";
 import { redirect } from "./carry-forward.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
@@ -77,13 +77,13 @@ async function moveBack(op: Operation, node: string): Promise<void> {
 
 /** Null, or why it could not be opened. The operation is known to be ours: a hand that was lost may be taken again. */
 async function open(op: Operation, node: string): Promise<string | null> {
-  const { acks, deadlines } = op.declared.policy;
+  const { deadlines } = op.declared.policy;
   const attempt = async (taking: Promise<Hand>): Promise<string | null> => {
     const hand = await taking;
     const { serverUuid } = await hand.status(deadlines.openMs);
     if (serverUuid !== op.state.primaryUuid) return `it is another server, ${serverUuid}`;
     op.assertMine();
-    await hand.run(hand.dialect.openPrimary({ acks }), deadlines.openMs);
+    await hand.run(hand.dialect.openPrimary(penOf(op.declared.policy, op.state)), deadlines.openMs);
     return null;
   };
   try {

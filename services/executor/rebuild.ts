@@ -177,7 +177,7 @@ async function save(op: Operation, node: string, others: readonly string[]) {
  * An acker leaves the count only when all that it may have acknowledged is held by k of those who stay, so that a failover
  * among them still finds every acknowledged write.
  */
-async function untilOthersHold(op: Operation, others: readonly string[], set: GtidSet, acks: number) {
+export async function untilOthersHold(op: Operation, others: readonly string[], set: GtidSet, acks: number) {
   const { catchUpMs, openMs } = op.declared.policy.deadlines;
   const untilMs = op.ports.now() + catchUpMs;
   for (;;) {

@@ -2,7 +2,7 @@
  * The lawful primary restarted before anybody took its place, and booted read-only. It holds everything it ever
  * acknowledged, so it gets its pen back, with semi-sync first. The epoch stays: it is the same reign.
  */
-import { end } from "@baton/protocol";
+import { end, penOf } from "@baton/protocol";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -31,7 +31,7 @@ export async function reopen(op: Operation): Promise<void> {
       };
     });
     await op.step("open", async () => {
-      await hand.run(hand.dialect.openPrimary({ acks: op.declared.policy.acks }), openMs);
+      await hand.run(hand.dialect.openPrimary(penOf(op.declared.policy, op.state)), openMs);
       await op.change(end(op.state, "completed", null, op.ports.nowUnixMs()));
       return { value: null, summary: `${node} accepts writes again` };
     });

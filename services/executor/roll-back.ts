@@ -1,6 +1,6 @@
 /** A failover that came to nothing: every node that it touched is put back as it was, the epoch is given back, and why is said. */
 import type { Before } from "@baton/contracts";
-import { end } from "@baton/protocol";
+import { end, penOf } from "@baton/protocol";
 import { sourceOf } from "./carry-forward.ts";
 import type { Hand } from "./hand.ts";
 import { type Operation, within } from "./operation.ts";
@@ -57,11 +57,10 @@ export async function rollBack(op: Operation, why: Refusal): Promise<void> {
 }
 
 async function putBack(op: Operation, hand: Hand, before: Before): Promise<void> {
-  const { deadlines, acks } = op.declared.policy;
-  const { openMs } = deadlines;
+  const { openMs } = op.declared.policy.deadlines;
   const d = hand.dialect;
   if (before.writable.includes(hand.node)) {
-    await hand.run(d.openPrimary({ acks }), openMs);
+    await hand.run(d.openPrimary(penOf(op.declared.policy, op.state)), openMs);
     return;
   }
   const was = before.sources?.[hand.node];

@@ -5,6 +5,7 @@ import type { Before, ClusterState, DeclaredCluster, Intent } from "@baton/contr
 import { ackersOf, claim, declined, describeWindow, downtimeOf, heldBack, takeOver } from "@baton/protocol";
 import { adopt } from "./adopt.ts";
 import { primaryChanged, reignEnded } from "./announcement.ts";
+import { degrade, restore } from "./degrade.ts";
 import { failover } from "./failover.ts";
 import { Operation, type Ports } from "./operation.ts";
 import { rebuild } from "./rebuild.ts";
@@ -103,6 +104,8 @@ export async function runIntent(
       if (intent.kind === "failover") await failover(op);
       else if (intent.kind === "switchover") await switchover(op);
       else if (intent.kind === "reopen") await reopen(op);
+      else if (intent.kind === "degrade") await degrade(op);
+      else if (intent.kind === "restore") await restore(op);
       else if (intent.kind === "rebuild") await rebuild(op);
       else await rejoin(op);
     }

@@ -3,15 +3,20 @@
  * forward first, from a replica that holds all; when that takes too long the next best is taken (SAFETY.md, Failover 3).
  */
 
+import type { Loss } from "@baton/contracts";
 import type { GtidSet } from "@baton/mysql";
 import {
   absentees,
   type Choice,
   choose,
   contenderOf,
+  describeLoss,
   downtimesOf,
   flavourRefusal,
   heldBy,
+  lossForbids,
+  lossOf,
+  mayLose,
 } from "@baton/protocol";
 import { bringForward } from "./bring-forward.ts";
 import type { Operation } from "./operation.ts";
@@ -25,14 +30,20 @@ export interface History {
   required: GtidSet;
 }
 
+export interface Settled {
+  candidate: Stopped;
+  /** What may be lost with it; null where acks prove that nothing is. */
+  loss: Loss | null;
+}
+
 /** Ends: each turn but the last either completes a candidate or rules it out. @throws Refusal */
-export async function settleCandidate(op: Operation, fenced: Fence, history: History): Promise<Stopped> {
+export async function settleCandidate(op: Operation, fenced: Fence, history: History): Promise<Settled> {
   const missed = new Map<string, string>();
   const downtimes = downtimesOf(await op.ports.brakes(op.cluster), op.ports.nowUnixMs());
   for (;;) {
     const made = await op.step("choose", () => judge(op, fenced, history, downtimes, missed));
     const candidate = fenced.stopped.get(made.candidate) as Stopped;
-    if (made.source === null) return candidate;
+    if (made.source === null) return { candidate, loss: made.loss };
     const source = fenced.stopped.get(made.source) as Stopped;
     const { preferMs, catchUpMs } = op.declared.policy.deadlines;
     // Where nobody else may be promoted, there is nothing to hurry for.
@@ -67,6 +78,7 @@ function judge(
 ) {
   const old = op.intent.node;
   const { quarantined } = op.state;
+  const loses = mayLose(op.declared, op.state);
   const { acks, lagCeilingMs } = op.declared.policy;
   const unfit = flavourRefusal(
     op.declared.policy,
@@ -85,7 +97,7 @@ function judge(
     missed,
     oldPrimaryRegion: op.declared.nodes[old]?.region ?? "",
     primaryExecuted: history.primaryExecuted,
-    acks,
+    acks: loses ? 0 : acks,
     lagCeilingMs,
   };
   const made: Choice = choose(facts);
@@ -100,17 +112,46 @@ function judge(
       `${holder.node} lacks ${lacking}, which only the old primary is known to hold`,
       detail,
     );
+  const loss = loses ? stateLoss(op, fenced, history, union.union(heldBy(holder.status)), detail) : null;
   return {
     value: {
       candidate,
       source,
       union,
+      loss,
       alone: source !== null && !choose({ ...facts, missed: new Map([...missed, [candidate, ""]]) }).ok,
     },
     summary:
-      source === null
-        ? `${candidate} holds all that was acknowledged and is promoted`
-        : `${candidate} is preferred, and catches up from ${source} first`,
-    detail: { ...detail, candidate, source, followers },
+      source !== null
+        ? `${candidate} is preferred, and catches up from ${source} first`
+        : loss === null
+          ? `${candidate} holds all that was acknowledged and is promoted`
+          : `${candidate} holds the most and is promoted; this loses ${describeLoss(loss)}`,
+    detail: { ...detail, candidate, source, followers, ...(loss === null ? {} : { loss }) },
   };
+}
+
+/** @throws Refusal loss-above-limit, loss-unknown */
+function stateLoss(
+  op: Operation,
+  fenced: Fence,
+  history: History,
+  held: GtidSet,
+  detail: Record<string, unknown>,
+): Loss | null {
+  // One that was shut has told its last set: nothing is unseen.
+  const unseen = fenced.primary !== null ? { ms: 0, transactions: 0 } : (op.intent.unseen ?? null);
+  const loss =
+    unseen === null
+      ? null
+      : lossOf({
+          primaryUuid: op.state.primaryUuid,
+          primaryExecuted: history.primaryExecuted,
+          held,
+          unseen,
+          unfenced: fenced.primary === null && !fenced.primaryGone,
+        });
+  const forbidden = lossForbids(loss, op.declared.policy);
+  if (forbidden !== null) throw new Refusal(forbidden.refusal, forbidden.reason, { ...detail, loss });
+  return loss;
 }
