@@ -23,6 +23,9 @@ export const Deadlines = z.strictObject({
     "for a preferred candidate that is behind to catch up from the most advanced replica; then that one is promoted",
   ),
   openMs: Ms.default(5_000).describe("for the candidate to open and the others to be pointed at it"),
+  forwardMs: Ms.default(60_000).describe(
+    "after the commit point: an operation that still cannot be carried to its end is given up for a person (`blocked`)",
+  ),
   proveMs: Ms.default(30_000).describe("for the canary write to be read on an acker"),
   rebuildMs: Ms.default(3_600_000).describe(
     "for a node that is rebuilt: copy, restart and catch-up together; a large node needs more than an hour",

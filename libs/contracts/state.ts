@@ -102,6 +102,12 @@ export const ClusterState = z.object({
     .describe(
       "since when the primary may answer writes that wait for no ack, and its last set before: all of that is safe",
     ),
+  unrestored: z
+    .array(Name)
+    .optional()
+    .describe(
+      "nodes that an operation stopped or closed, and could not put back when it was given up: that is done when they can be reached",
+    ),
   failovers: z
     .array(UnixMs)
     .max(FAILOVERS_KEPT)

@@ -126,7 +126,7 @@ export function commit(
   loss: Loss | null = null,
 ): ClusterState {
   if (state.phase !== "fencing" || state.operation === null) throw new IllegalTransition(state, "commit");
-  const { degraded: _, ...rest } = state;
+  const { degraded: _, ...rest } = leaving(state, [], [candidate]);
   return {
     ...rest,
     phase: "promoting",
@@ -145,6 +145,17 @@ export function degraded(state: ClusterState, executed: string, nowUnixMs: numbe
 export function restored(state: ClusterState): ClusterState {
   const { degraded: _, ...rest } = state;
   return rest;
+}
+
+/** What an abort could not put back is written down, so that somebody does it later; what it could is written off. */
+export function leaving(
+  state: ClusterState,
+  unrestored: readonly string[],
+  restoredNodes: readonly string[] = [],
+): ClusterState {
+  if (unrestored.length === 0 && state.unrestored === undefined) return state;
+  const still = (state.unrestored ?? []).filter((n) => !restoredNodes.includes(n));
+  return { ...state, unrestored: [...new Set([...still, ...unrestored])].sort() };
 }
 
 /** The end of an operation. Before the commit point a failover's epoch is given back. */
@@ -174,6 +185,9 @@ export function end(
     operation: null,
     last,
     quarantined: [...quarantined].sort(),
+    ...(state.unrestored === undefined
+      ? {}
+      : { unrestored: state.unrestored.filter((n) => !ledHome(state.operation, outcome, n)) }),
     ...(state.unbuilt === undefined ? {} : { unbuilt: only(state.unbuilt, quarantined) }),
     failovers: failoversAfter(state, nowUnixMs),
   };
@@ -184,6 +198,11 @@ function failoversAfter(state: ClusterState, nowUnixMs: number): number[] {
   if (state.operation?.kind !== "failover" || state.phase !== "promoting") return state.failovers;
   const last = state.failovers.at(-1) ?? 0;
   return [...state.failovers, Math.max(nowUnixMs, last + 1)].slice(-FAILOVERS_KEPT);
+}
+
+function ledHome(operation: RunningOperation | null, outcome: OperationOutcome, node: string): boolean {
+  const leads = operation !== null && ["rejoin", "rebuild", "reopen"].includes(operation.kind);
+  return leads && outcome === "completed" && operation.node === node;
 }
 
 /** What is no longer quarantined is built. */

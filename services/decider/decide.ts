@@ -308,11 +308,12 @@ function nodeToRebuild(picture: Picture, now: number, s: Settings): string | nul
 
 /**
  * A primary that restarted is read-only by its boot configuration, and its semi-sync role is off. A person's hand leaves that
- * on; so does a switchover that froze it and lost it before it could give the pen back.
+ * on; so does an operation that closed it, or was about to open it, and lost it.
  */
 function bootedReadOnly(picture: Picture): boolean {
-  const last = picture.state?.value.last;
-  if (last?.kind === "switchover" && last.outcome === "blocked") return true;
+  const { last, primary, unrestored } = picture.state?.value ?? {};
+  if (primary !== undefined && unrestored?.includes(primary)) return true;
+  if ((last?.kind === "switchover" || last?.kind === "failover") && last.outcome === "blocked") return true;
   const status = picture.statuses.get(picture.state?.value.primary ?? "")?.status;
   return status?.serverUuid === picture.state?.value.primaryUuid && status?.semiSync?.source === false;
 }

@@ -110,9 +110,13 @@ function hasBaseline(picture: Picture, replicas: readonly ReplicaVote[], now: nu
   // A decider that was restarted in the middle: that replicas followed this very server and lost it is a
   // baseline that they remember for us.
   if (now - picture.startedMs < WARM_UP_MS) return false;
+  // Nor did anybody see a reign that was lost before it began; Baton itself had seen to it that the replicas follow.
+  const unborn = state.last?.outcome === "blocked" && ["failover", "switchover"].includes(state.last.kind);
   return replicas.some((vote) => {
     const r = picture.statuses.get(vote.node)?.status.replica;
-    return (vote.finds === "lost" || vote.finds === "silent") && r?.sourceUuid === state.primaryUuid;
+    return (
+      (vote.finds === "lost" || vote.finds === "silent") && (unborn || r?.sourceUuid === state.primaryUuid)
+    );
   });
 }
 

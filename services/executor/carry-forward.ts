@@ -9,7 +9,7 @@ import { primaryChanged, reignEnded } from "./announcement.ts";
 import { proveByCanary } from "./canary.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
-import { Refusal, Superseded } from "./refusal.ts";
+import { Refusal } from "./refusal.ts";
 import { applyBeforeStanding, assertNotStranded } from "./relay-logs.ts";
 import { standStill } from "./stand-still.ts";
 
@@ -52,18 +52,7 @@ export async function carryForward(op: Operation, moved: ReadonlySet<string> = n
   const repointing = op.step("repoint", () => repoint(op, candidate, others, moved));
   repointing.catch(() => undefined);
 
-  const hand = await opening.catch(async (error: unknown) => {
-    // A candidate that cannot even be connected to is as lost as one whose session broke.
-    if (error instanceof Superseded || !isOverdue(op)) throw error;
-    await block(
-      op,
-      error instanceof Refusal
-        ? error
-        : new Refusal("node-lost", `${candidate}: ${error instanceof Error ? error.message : error}`),
-    );
-    return null;
-  });
-  if (hand === null) return;
+  const hand = await opening;
   op.event(primaryChanged(op.intent, op.state, op.declared));
 
   await op.step("announce", async () => {
@@ -97,27 +86,8 @@ export async function carryForward(op: Operation, moved: ReadonlySet<string> = n
     });
 }
 
-/** After the commit point the operation is taken up again and again, but not for ever. */
-const FORWARD_MOST_MS = 60_000;
-
-function isOverdue(op: Operation): boolean {
-  const startedUnixMs = op.state.operation?.startedUnixMs ?? 0;
-  return op.ports.nowUnixMs() - startedUnixMs > FORWARD_MOST_MS;
-}
-
-/** The candidate was lost after the commit point and did not come back: a person must decide. */
-async function block(op: Operation, why: Refusal): Promise<void> {
-  await op.change(end(op.state, "blocked", why.code, op.ports.nowUnixMs()));
-  const told = reignEnded(op.intent, op.state);
-  op.event({ ...told.event, summary: `${told.event.summary}: ${why.message}` });
-  op.alert({
-    ...told.alert,
-    summary: why.message,
-    action: `Bring ${op.state.primary} back: it holds the last history. Nothing accepts writes until then.`,
-  });
-}
-
-async function applyAll(op: Operation, hand: Hand): Promise<void> {
+/** For a node that nobody has watched applying what it received. */
+export async function applyAll(op: Operation, hand: Hand): Promise<void> {
   const { deadlines } = op.declared.policy;
   const status = await hand.status(deadlines.openMs);
   const r = status.replica;

@@ -1,6 +1,6 @@
 /** A failover that came to nothing: every node that it touched is put back as it was, the epoch is given back, and why is said. */
 import type { Before } from "@baton/contracts";
-import { end, penOf } from "@baton/protocol";
+import { end, leaving, penOf } from "@baton/protocol";
 import { sourceOf } from "./carry-forward.ts";
 import type { Hand } from "./hand.ts";
 import { type Operation, within } from "./operation.ts";
@@ -11,23 +11,29 @@ import { standStill } from "./stand-still.ts";
 export async function rollBack(op: Operation, why: Refusal): Promise<void> {
   const { before } = op.state.operation as NonNullable<typeof op.state.operation>;
   const notRestored: Record<string, string> = {};
+  const restored: string[] = [];
   await op.confirmMine();
   await op.step("roll-back", async () => {
     const nodes = new Set([...before.receiverOn, ...before.writable, ...Object.keys(before.sources ?? {})]);
     await Promise.all(
       [...nodes].map(async (node) => {
         try {
-          // A node that could not be reached until now was not changed either.
+          // A node that could not be reached until now was not changed either, unless by the one who began.
           const hand = await within(op.hand(node, 0), 0).catch(() => null);
+          if (hand === null && op.takenOver) throw new Error("it cannot be reached");
           if (hand === null) return;
           op.assertMine();
           await putBack(op, hand, before);
+          restored.push(node);
         } catch (error) {
           notRestored[node] = error instanceof Error ? error.message : String(error);
         }
       }),
     );
-    await op.change(end(op.state, "rolled-back", why.code, op.ports.nowUnixMs()));
+    const unrestored = [...before.receiverOn, ...before.writable].filter((n) => notRestored[n] !== undefined);
+    await op.change(
+      end(leaving(op.state, unrestored, restored), "rolled-back", why.code, op.ports.nowUnixMs()),
+    );
     return {
       value: null,
       summary: `as it was before: ${why.message}`,

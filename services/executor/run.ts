@@ -8,6 +8,7 @@ import { primaryChanged, reignEnded } from "./announcement.ts";
 import { degrade, restore } from "./degrade.ts";
 import { failover } from "./failover.ts";
 import { Operation, type Ports } from "./operation.ts";
+import { giveUpOverdue, isOverdue } from "./overdue.ts";
 import { rebuild } from "./rebuild.ts";
 import { Refusal, Superseded } from "./refusal.ts";
 import { rejoin } from "./rejoin.ts";
@@ -51,6 +52,8 @@ export function beforeOf(intent: Intent): Before {
 export interface RunResult {
   entry: Entry;
   operation: Operation | null;
+  /** It belongs to another now, or to nobody: whether it has ended is not known here. */
+  left: boolean;
 }
 
 /**
@@ -71,7 +74,7 @@ export async function runIntent(
     entry = entryOf(intent, found);
   }
   if (entry === "ended" && found !== null) await tellAgain(intent, found.value, declared, ports);
-  if (entry === "too-late" || entry === "ended") return { entry, operation: null };
+  if (entry === "too-late" || entry === "ended") return { entry, operation: null, left: false };
 
   const op = new Operation(intent, declared, found, ports, entry === "take-over");
   onOperation(op);
@@ -112,9 +115,14 @@ export async function runIntent(
   } catch (error) {
     if (error instanceof Superseded) {
       op.supersede(error.code, error.message);
-      return { entry, operation: op };
+      return { entry, operation: op, left: true };
     }
-    if (error instanceof Refusal && (intent.kind === "adopt" || op.hasEnded)) return { entry, operation: op };
+    if (error instanceof Refusal && (intent.kind === "adopt" || op.hasEnded))
+      return { entry, operation: op, left: false };
+    if (intent.kind !== "adopt" && isOverdue(op)) {
+      await giveUpOverdue(op, error);
+      return { entry, operation: op, left: false };
+    }
     // After the commit point there is no way but forward: the intent comes again, to this executor or another.
     op.supersede("internal", error instanceof Error ? error.message : String(error));
     throw error;
@@ -122,7 +130,7 @@ export async function runIntent(
     op.tellEnd();
     await op.letGo(PUBLISH_MS);
   }
-  return { entry, operation: op };
+  return { entry, operation: op, left: false };
 }
 
 /**

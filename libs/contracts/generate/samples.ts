@@ -118,7 +118,14 @@ const policy = {
   loss: { maxTransactions: 10 },
   rejoin: true,
   lagCeilingMs: 10_000,
-  deadlines: { fenceMs: 2_000, catchUpMs: 30_000, preferMs: 5_000, openMs: 5_000, proveMs: 10_000 },
+  deadlines: {
+    fenceMs: 2_000,
+    catchUpMs: 30_000,
+    preferMs: 5_000,
+    openMs: 5_000,
+    forwardMs: 60_000,
+    proveMs: 10_000,
+  },
 };
 
 export const SAMPLES: Record<string, Json> = {
@@ -339,6 +346,7 @@ export const SAMPLES: Record<string, Json> = {
     },
     degraded: { sinceUnixMs: 1_700_000_000_000, executed: "" },
     quarantined: [],
+    unrestored: ["n3"],
     failovers: [1_700_000_000_000],
   },
   "bucket-locks": {
