@@ -3,7 +3,7 @@ import { z } from "zod";
 import { DiagnosisCode, ErrorCode, Outcome, RefusalCode } from "./codes.ts";
 import { Ms, Name, OperationId, UnixMs } from "./names.ts";
 import { Diagnosis } from "./payloads.ts";
-import { Phase, Planned, Window } from "./state.ts";
+import { Loss, Phase, Planned, Window } from "./state.ts";
 
 export const NodeRole = z.enum(["primary", "replica", "detached", "unknown"]);
 export type NodeRole = z.infer<typeof NodeRole>;
@@ -45,7 +45,16 @@ export const ClusterView = z.object({
     candidate: Name.nullable(),
     refusal: RefusalCode.nullable(),
     reason: z.string(),
+    loss: Loss.nullable()
+      .optional()
+      .describe("what it may lose; null or absent: nothing that was acknowledged"),
   }),
+  durability: z
+    .string()
+    .optional()
+    .describe(
+      "a sentence, where a write that was answered may be lost: the mode, or since when it is degraded",
+    ),
   probers: z.array(z.object({ prober: Name, region: Name, lastSampleAgeMs: Ms })),
 });
 export type ClusterView = z.infer<typeof ClusterView>;

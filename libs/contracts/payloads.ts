@@ -96,6 +96,10 @@ export const Intent = z.object({
     .describe(
       "rebuild: a person asked for it, so that no brake holds it back; a switchover is always asked for",
     ),
+  unseen: z
+    .object({ ms: Ms, transactions: z.number().int().min(0) })
+    .optional()
+    .describe("failover: since the primary was last read, and what it may have written in that time at most"),
   nodes: z
     .record(Name, NodeStatus.nullable())
     .describe("the last status that the decider has seen of each node"),
@@ -120,6 +124,8 @@ export const StepName = z.enum([
   "roll-back",
   "preflight",
   "freeze",
+  "degrade",
+  "restore",
   "salvage",
   "clone",
 ]);
@@ -157,6 +163,8 @@ export const EventType = z.enum([
   "brake-changed",
   "switchover-planned",
   "switchover-skipped",
+  "durability-degraded",
+  "durability-restored",
 ]);
 export type EventType = z.infer<typeof EventType>;
 

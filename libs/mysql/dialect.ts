@@ -51,8 +51,15 @@ export interface Dialect {
   readonly ownedSql: string;
   owned(rows: readonly Row[]): string;
 
-  /** Semi-sync roles of a primary with k acks, then writes open. The applier must have nothing left to do. */
-  openPrimary(o: { acks: number }): string[];
+  /**
+   * Semi-sync roles of a primary with k acks, then writes open. The applier must have nothing left to do. A write waits for
+   * acks for ever (`timeoutMs` null), or so long and then goes on without.
+   */
+  openPrimary(o: { acks: number; timeoutMs: number | null }): string[];
+  /** From now on a write waits for acks so long; null: for ever. Those that wait already are not let go. */
+  ackTimeout(timeoutMs: number | null): string;
+  /** Lets go, with OK, all writes that wait for acks. Takes the server up to a second. */
+  readonly letWaitersGo: readonly string[];
   /** Semi-sync roles of a replica, and read-only. The source role goes first: on a replica it blocks the node's own applier. */
   readonly becomeReplica: readonly string[];
   /** Semi-sync off in both roles and read-only: the node takes no part. */

@@ -41,6 +41,10 @@ function source(target: Target, account: ReplicationAccount, tls: boolean): stri
   ];
 }
 
+function ackTimeout(timeoutMs: number | null): string {
+  return `SET GLOBAL rpl_semi_sync_source_timeout=${timeoutMs === null ? FOREVER_MS : Math.trunc(timeoutMs)}`;
+}
+
 /** MD5 and SHA1 have left the server for a component; SHA2 stayed. */
 const canaryChecksum = "SHA2(CONCAT_WS('#', cluster, epoch, operation, written_at), 256)";
 
@@ -81,16 +85,19 @@ export const mysql84: Dialect = {
       .replaceAll("\n", ""),
 
   // 19.4.10.1: semi-sync goes on while the node is still read-only, so that its first write waits for acks too.
-  openPrimary: ({ acks }) => [
+  openPrimary: ({ acks, timeoutMs }) => [
     "SET GLOBAL rpl_semi_sync_replica_enabled=OFF",
     `SET GLOBAL rpl_semi_sync_source_wait_for_replica_count=${Math.trunc(acks)}`,
-    `SET GLOBAL rpl_semi_sync_source_timeout=${FOREVER_MS}`,
+    ackTimeout(timeoutMs),
     "SET GLOBAL rpl_semi_sync_source_wait_no_replica=ON",
     "SET GLOBAL rpl_semi_sync_source_wait_point='AFTER_SYNC'",
     "SET GLOBAL rpl_semi_sync_source_enabled=ON",
     "SET GLOBAL super_read_only=OFF",
     "SET GLOBAL read_only=OFF",
   ],
+  ackTimeout,
+  // Commits under way wait by the timeout that held when they began (measured); the plugin lets them all go when it is switched off.
+  letWaitersGo: ["SET GLOBAL rpl_semi_sync_source_enabled=OFF", "SET GLOBAL rpl_semi_sync_source_enabled=ON"],
   // A receiver reads rpl_semi_sync_replica_enabled when it starts (19.4.10.2), so these come before its start.
   becomeReplica: [
     "SET GLOBAL rpl_semi_sync_source_enabled=OFF",

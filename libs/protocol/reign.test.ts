@@ -1,6 +1,17 @@
 import type { ClusterState, Intent } from "@baton/contracts";
 import { describe, expect, it } from "vitest";
-import { adopted, claim, commit, declined, end, IllegalTransition, takeOver } from "./reign.ts";
+import {
+  adopted,
+  claim,
+  commit,
+  declined,
+  degraded,
+  end,
+  IllegalTransition,
+  leaving,
+  restored,
+  takeOver,
+} from "./reign.ts";
 
 const intent = (more: Partial<Intent> = {}): Intent => ({
   operation: "failover-shop-2-5",
@@ -86,5 +97,34 @@ describe("reign", () => {
       executor: "x2",
       takeovers: 1,
     });
+  });
+  it("remembers what an abort could not put back until that node is led home", () => {
+    const back = end(
+      leaving(claim(steady, intent(), "x1", 1, none), ["n3", "n2"]),
+      "rolled-back",
+      "internal",
+      2,
+    );
+    expect(back.unrestored).toEqual(["n2", "n3"]);
+    expect(leaving(back, []).unrestored).toEqual(["n2", "n3"]);
+    expect(leaving(back, ["n4"], ["n2"]).unrestored).toEqual(["n3", "n4"]);
+    expect(commit(claim(back, intent(), "x1", 1, none), "n2", "u").unrestored).toEqual(["n3"]);
+    const home = (outcome: "completed" | "blocked") =>
+      end(claim(back, intent({ kind: "rejoin", node: "n3" }), "x1", 3, none), outcome, null, 4).unrestored;
+    expect(home("completed")).toEqual(["n2"]);
+    expect(home("blocked")).toEqual(["n2", "n3"]);
+  });
+  it("is degraded until it is restored or another reign begins, and says what that may have lost", () => {
+    const loss = { known: "", count: 0, unseen: 3, unseenMs: 9, atMost: 3, unfenced: false };
+    const mending = claim(steady, intent({ kind: "degrade" }), "x1", 1, none);
+    const window = end(degraded(mending, "u:1-9", 5), "completed", null, 6);
+    expect(window.degraded).toEqual({ sinceUnixMs: 5, executed: "u:1-9" });
+    expect(degraded(window, "u:1-20", 50).degraded).toEqual(window.degraded);
+    expect(restored(window)).not.toHaveProperty("degraded");
+    const claimed = claim(window, intent(), "x1", 7, none);
+    expect(end(claimed, "rolled-back", "loss-above-limit", 8).degraded).toEqual(window.degraded);
+    const promoting = commit(claimed, "n2", "uuid-2", loss);
+    expect(promoting).not.toHaveProperty("degraded");
+    expect(end(promoting, "completed", null, 9).last).toMatchObject({ loss });
   });
 });

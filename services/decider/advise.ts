@@ -65,7 +65,14 @@ function compose(
       node,
     };
   }
-  const would = kind === "reopen" ? `give ${node} its pen back` : `lead ${node} home`;
+  const would = {
+    reopen: `give ${node} its pen back`,
+    degrade: `let ${node} answer writes without acks`,
+    restore: `make ${node} wait for acks again`,
+    rejoin: `lead ${node} home`,
+    rebuild: `rebuild ${node}`,
+    switchover: `pass the pen on from ${node}`,
+  }[kind];
   return {
     ...base,
     about: `${kind} ${node}`,

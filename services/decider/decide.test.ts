@@ -180,6 +180,46 @@ describe("warm-up", () => {
   });
 });
 
+describe("a primary that was lost before its reign began", () => {
+  const last = { id: "failover-shop-1-4", code: "node-lost", endedUnixMs: 1 } as const;
+  const blocked = { ...last, kind: "failover", outcome: "blocked" } as const;
+  it("is failed over from, though nobody has seen it write", () => {
+    const s = new Scene(4);
+    s.steady({ last: blocked });
+    const look = () => {
+      s.refused("n1");
+      for (const n of ["n2", "n3", "n4"]) s.replica(n, { ...lost, sourceUuid: "" });
+    };
+    look();
+    s.wait(6_000);
+    look();
+    expect(s.orders()).toEqual(["failover n1"]);
+  });
+  it("is opened when it comes back, however far its opening had come", () => {
+    const s = new Scene();
+    s.steady({ last: blocked });
+    s.now += 300;
+    for (const n of ["n2", "n3"]) s.sample(n);
+    s.sample("n1", "p1", { status: s.status("n1", { readOnly: true }) });
+    expect(s.orders()).toEqual(["reopen n1"]);
+  });
+});
+
+describe("a primary that an operation closed and could not open again", () => {
+  it.each([
+    [undefined, []],
+    [["n1"], ["reopen n1"]],
+  ])("unrestored %j: %j", (unrestored, orders) => {
+    const s = calmCluster();
+    s.steady({ ...(unrestored === undefined ? {} : { unrestored }) }, 9);
+    s.now += 300;
+    const status = s.status("n1");
+    s.sample("n1", "p1", { status: { ...status, readOnly: true, superReadOnly: true } });
+    expect(s.code()).toBe("primary-read-only");
+    expect(s.orders()).toEqual(orders);
+  });
+});
+
 describe("a failover that would not be safe", () => {
   it("is not ordered, and the refusal is named", () => {
     const s = calmCluster();
@@ -273,6 +313,19 @@ describe("a node out of its place", () => {
     }
     expect(s.code()).toBe("replication-stopped");
     expect(s.orders()).toEqual([]);
+  });
+
+  it("is led home when an operation stopped it and could not start it again", () => {
+    const s = calmCluster();
+    const vouch = { cluster: "shop", node: "n3", serverUuid: uuid("n3"), startedUnixS: 100, held: "" };
+    s.feed({ type: "vouch", node: "n3", vouch });
+    s.steady({ unrestored: ["n3"] }, 9);
+    for (let i = 0; i < 3; i++) {
+      s.now += 1_000;
+      s.sample("n1");
+      s.replica("n3", { receiver: "off" });
+    }
+    expect(s.orders()).toEqual(["rejoin n3"]);
   });
 
   it("that is quarantined stays so until it holds nothing extra", () => {

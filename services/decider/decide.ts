@@ -17,6 +17,7 @@ import {
   setAsideNow,
 } from "./brakes.ts";
 import { DEATHS, diagnose, primaryExecuted, reachedStatuses, type Verdict } from "./diagnose.ts";
+import { durabilityWish, noteAckers, unseenNow } from "./durability.ts";
 import { fold, forgetGone, type Input, type Picture } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { findingOf, liveProbers, reachable, replicaVotes, stands, type VoteSettings } from "./votes.ts";
@@ -40,6 +41,8 @@ export interface Order {
   force?: boolean;
   /** A person asked for it: no brake holds it back. */
   byPerson?: boolean;
+  /** Failover, where it may lose something: what nobody has seen of the primary's writes. */
+  unseen?: { ms: number; transactions: number };
 }
 
 export type Effect =
@@ -81,6 +84,7 @@ export function decide(
   const verdict = diagnose(picture, now, s);
   picture = noteBaseline(picture, verdict);
   picture = noteAstray(picture, now, s);
+  picture = noteAckers(picture, now);
 
   if (verdict === null || verdict.code === "primary-unreachable-replicas-fine") {
     const look = lookAgain(picture, now);
@@ -244,7 +248,9 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   const mayTry = (kind: OperationKind) =>
     !failedLast || state.last?.kind !== kind || now - sinceMs >= s.retryMs;
   if (DEATHS.has(verdict.code))
-    return mayTry("failover") ? order("failover", state.primary, verdict.summary) : null;
+    return mayTry("failover")
+      ? { ...order("failover", state.primary, verdict.summary), ...stated(picture, now) }
+      : null;
   if (verdict.code === "primary-read-only" && bootedReadOnly(picture) && isCalm(state)) {
     return mayTry("reopen") ? order("reopen", state.primary, verdict.summary) : null;
   }
@@ -254,6 +260,8 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
     picture.suspectSinceMs !== null
   )
     return null;
+  const wish = durabilityWish(picture, now);
+  if (wish !== null && mayTry(wish.kind)) return order(wish.kind, state.primary, wish.reason);
   const rejoins = picture.declared?.policy.rejoin === true && mayTry("rejoin");
   for (const [node, since] of rejoins ? picture.astraySince : []) {
     if (node === state.operation?.node || downtimeNow(picture, node, now) !== null) continue;
@@ -264,6 +272,11 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   }
   const node = nodeToRebuild(picture, now, s);
   return node === null ? null : order("rebuild", node, `${node} is quarantined and is to be rebuilt.`);
+}
+
+function stated(picture: Picture, now: number): Pick<Order, "unseen"> {
+  const unseen = unseenNow(picture, now)?.unseen;
+  return unseen == null ? {} : { unseen };
 }
 
 /** By policy an errant node; whatever the policy, a node whose rebuilding was begun and interrupted. */
@@ -295,11 +308,12 @@ function nodeToRebuild(picture: Picture, now: number, s: Settings): string | nul
 
 /**
  * A primary that restarted is read-only by its boot configuration, and its semi-sync role is off. A person's hand leaves that
- * on; so does a switchover that froze it and lost it before it could give the pen back.
+ * on; so does an operation that closed it, or was about to open it, and lost it.
  */
 function bootedReadOnly(picture: Picture): boolean {
-  const last = picture.state?.value.last;
-  if (last?.kind === "switchover" && last.outcome === "blocked") return true;
+  const { last, primary, unrestored } = picture.state?.value ?? {};
+  if (primary !== undefined && unrestored?.includes(primary)) return true;
+  if ((last?.kind === "switchover" || last?.kind === "failover") && last.outcome === "blocked") return true;
   const status = picture.statuses.get(picture.state?.value.primary ?? "")?.status;
   return status?.serverUuid === picture.state?.value.primaryUuid && status?.semiSync?.source === false;
 }

@@ -11,6 +11,7 @@ import { GtidSet } from "@baton/mysql/gtid";
 import { isCalm, type Plan, planFailover } from "@baton/protocol";
 import { findPrimary } from "./adopt.ts";
 import { downtimeNow, downtimesNow, limitNow } from "./brakes.ts";
+import { unseenNow } from "./durability.ts";
 import type { Picture } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import {
@@ -41,6 +42,7 @@ const GRAVITY: readonly DiagnosisCode[] = [
   "replica-writable",
   "semi-sync-off",
   "semi-sync-too-few-ackers",
+  "durability-degraded",
   "errant-gtid",
   "replica-wrong-source",
   "replication-error",
@@ -83,7 +85,8 @@ function durabilityUnproven(picture: Picture): string | null {
 export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | null {
   if (picture.declared === null || picture.state === null) return null;
   const { primary, quarantined } = picture.state.value;
-  const unproven = durabilityUnproven(picture);
+  const loses = unseenNow(picture, now);
+  const unproven = loses === undefined ? durabilityUnproven(picture) : null;
   if (unproven !== null)
     return { possible: false, refusal: "durability-unproven", reason: unproven, notChosen: [] };
   const plan = planFailover({
@@ -94,6 +97,7 @@ export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | 
     primaryExecuted: primaryExecuted(picture, primary),
     vouches: picture.vouches,
     downtimes: downtimesNow(picture, now),
+    ...(loses === undefined ? {} : { loses: { primaryUuid: picture.state.value.primaryUuid, ...loses } }),
   });
   const limit = plan.possible ? limitNow(picture, now) : null;
   return limit === null ? plan : { possible: false, ...limit, notChosen: plan.notChosen };
@@ -106,9 +110,13 @@ function hasBaseline(picture: Picture, replicas: readonly ReplicaVote[], now: nu
   // A decider that was restarted in the middle: that replicas followed this very server and lost it is a
   // baseline that they remember for us.
   if (now - picture.startedMs < WARM_UP_MS) return false;
+  // Nor did anybody see a reign that was lost before it began; Baton itself had seen to it that the replicas follow.
+  const unborn = state.last?.outcome === "blocked" && ["failover", "switchover"].includes(state.last.kind);
   return replicas.some((vote) => {
     const r = picture.statuses.get(vote.node)?.status.replica;
-    return (vote.finds === "lost" || vote.finds === "silent") && r?.sourceUuid === state.primaryUuid;
+    return (
+      (vote.finds === "lost" || vote.finds === "silent") && (unborn || r?.sourceUuid === state.primaryUuid)
+    );
   });
 }
 
@@ -242,7 +250,10 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
 
   const problems: { code: DiagnosisCode; node: string; text: string }[] = [];
   const semi = present?.semiSync;
-  if (semi?.source === false && present?.readOnly === false && state.value.phase === "steady")
+  const policy = picture.declared?.policy;
+  const available = policy?.durability === "available";
+  const degraded = state.value.degraded !== undefined;
+  if (semi?.source === false && present?.readOnly === false && state.value.phase === "steady" && !available)
     problems.push({
       code: "semi-sync-off",
       node: primary,
@@ -252,7 +263,19 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
     problems.push({
       code: "semi-sync-too-few-ackers",
       node: primary,
-      text: `${semi.clients} ackers are attached to ${primary}, a write needs ${semi.acks}`,
+      text: `${semi.clients} ackers are attached to ${primary}, a write needs ${semi.acks}: ${
+        available || degraded
+          ? "writes go on without"
+          : policy?.onAckLoss === "degrade"
+            ? `writes wait, for ${policy.degradeAfterMs / 1_000} s at most`
+            : "writes wait, by design"
+      }`,
+    });
+  if (degraded)
+    problems.push({
+      code: "durability-degraded",
+      node: primary,
+      text: `${primary} answers writes without waiting for acks`,
     });
   const executed = primaryExecuted(picture, primary);
   for (const node of Object.keys(picture.declared?.nodes ?? {})) {

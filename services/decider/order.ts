@@ -34,7 +34,9 @@ const PEER_GRACE_MS = 250;
 const YIELDS: Partial<Record<OperationKind, ReadonlySet<OperationKind>>> = {
   rejoin: new Set(["failover"]),
   reopen: new Set(["failover"]),
-  rebuild: new Set(["failover", "reopen", "rejoin"]),
+  degrade: new Set(["failover"]),
+  restore: new Set(["failover"]),
+  rebuild: new Set(["failover", "reopen", "rejoin", "degrade", "restore"]),
 };
 
 export function operationName(cluster: string, order: Order): string {
@@ -88,6 +90,7 @@ export async function giveOrder(
     candidate: order.candidate ?? null,
     ...(order.force === true ? { force: true } : {}),
     ...(order.byPerson === true ? { byPerson: true } : {}),
+    ...(order.unseen === undefined ? {} : { unseen: order.unseen }),
     nodes: Object.fromEntries(nodes.map((n) => [n, statuses.get(n) ?? null])),
   };
   let expected = lastSequence;

@@ -14,6 +14,8 @@ import type {
 } from "@baton/contracts";
 import { type Brakes, NO_BRAKES } from "@baton/protocol";
 import { dateFailovers, type SetAside } from "./brakes.ts";
+import type { Ackers } from "./durability.ts";
+import { noteWriting, type Writing } from "./writing.ts";
 
 export interface Seen {
   sample: Sample;
@@ -59,6 +61,10 @@ export interface Picture {
   readonly suspectSinceMs: number | null;
   readonly lookedMs: number;
   readonly diagnosis: Diagnosis | null;
+  /** How fast the primary writes; noted only where a failover may lose something. */
+  readonly writing: Writing | null;
+  /** Whether the primary has the ackers that its writes need. */
+  readonly ackers: Ackers | null;
   /** node → since when it has been out of its place */
   readonly astraySince: ReadonlyMap<string, number>;
   /** The order given from this revision of the state, so that it is given once. */
@@ -87,6 +93,8 @@ export function emptyPicture(cluster: string, now: number): Picture {
     suspectSinceMs: null,
     lookedMs: Number.NEGATIVE_INFINITY,
     diagnosis: null,
+    writing: null,
+    ackers: null,
     astraySince: new Map(),
     ordered: null,
     vouchedMs: new Map(),
@@ -158,7 +166,14 @@ function foldSample(picture: Picture, sample: Sample, now: number): Picture {
   if (sample.status === null) return { ...picture, seen };
   const statuses = new Map(picture.statuses);
   statuses.set(sample.node, { status: sample.status, atMs: now });
-  return { ...picture, seen, statuses };
+  return { ...picture, seen, statuses, writing: writingAfter(picture, sample, now) };
+}
+
+function writingAfter(picture: Picture, { node, status }: Sample, now: number): Writing | null {
+  const { policy } = picture.declared ?? {};
+  if (node !== picture.state?.value.primary || status === null || status.readOnly) return picture.writing;
+  if (policy?.durability !== "available" && policy?.onAckLoss !== "degrade") return null;
+  return noteWriting(picture.writing, status, now);
 }
 
 /** Forgets probers that have been silent for a minute, so that instances that came and went do not pile up. */

@@ -53,6 +53,8 @@ export function placeReplica(
     problems.push("replication-stopped");
     if (restartedSince(status, picture.vouches.get(node)))
       astray ??= "it restarted and its replication stands still";
+    else if (state.unrestored?.includes(node))
+      astray ??= "an operation that was given up stopped its replication and could not start it again";
   }
   // A node that follows may be ahead of the primary's last sample, but only in what this primary wrote itself.
   const ahead = GtidSet.parse(status.executed).subtract(primaryExecuted);

@@ -1,5 +1,5 @@
 /** A switchover that came to nothing: the primary writes again, with semi-sync on first, and the candidate follows it as before. */
-import { end } from "@baton/protocol";
+import { end, leaving, penOf } from "@baton/protocol";
 import { redirect } from "./carry-forward.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
@@ -17,15 +17,20 @@ export async function givePenBack(op: Operation, why: Refusal, touched: Touched)
       touched.frozen && before?.writable.includes(old) === true ? open(op, old) : null,
       ...astray.map((node) => moveBack(op, node)),
     ]);
+    const unrestored: string[] = [];
     if (touched.stopped && candidate !== null && before?.receiverOn.includes(candidate))
       await op
         .hand(candidate, op.declared.policy.deadlines.openMs)
         .then((hand) => hand.run(hand.dialect.startReceiver, op.declared.policy.deadlines.openMs))
-        // Its place is with the decider then, as any replica's that stands still.
-        .catch(() => undefined);
+        .catch(() => unrestored.push(candidate));
     // Blocked, and the decider gives it its pen back as soon as it answers again.
     await op.change(
-      end(op.state, penBack === null ? "rolled-back" : "blocked", why.code, op.ports.nowUnixMs()),
+      end(
+        leaving(op.state, unrestored),
+        penBack === null ? "rolled-back" : "blocked",
+        why.code,
+        op.ports.nowUnixMs(),
+      ),
     );
     return {
       value: penBack,
@@ -77,13 +82,13 @@ async function moveBack(op: Operation, node: string): Promise<void> {
 
 /** Null, or why it could not be opened. The operation is known to be ours: a hand that was lost may be taken again. */
 async function open(op: Operation, node: string): Promise<string | null> {
-  const { acks, deadlines } = op.declared.policy;
+  const { deadlines } = op.declared.policy;
   const attempt = async (taking: Promise<Hand>): Promise<string | null> => {
     const hand = await taking;
     const { serverUuid } = await hand.status(deadlines.openMs);
     if (serverUuid !== op.state.primaryUuid) return `it is another server, ${serverUuid}`;
     op.assertMine();
-    await hand.run(hand.dialect.openPrimary({ acks }), deadlines.openMs);
+    await hand.run(hand.dialect.openPrimary(penOf(op.declared.policy, op.state)), deadlines.openMs);
     return null;
   };
   try {

@@ -5,7 +5,15 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet, missingPrivileges } from "@baton/mysql";
-import { beginReplacing, chooseDonor, downtimesOf, end, healthyAckers, heldBy } from "@baton/protocol";
+import {
+  beginReplacing,
+  chooseDonor,
+  downtimesOf,
+  end,
+  healthyAckers,
+  heldBy,
+  leaving,
+} from "@baton/protocol";
 import { type CloneState, clone, follow, readClone, teller } from "./clone.ts";
 import { killClients, shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
@@ -177,7 +185,7 @@ async function save(op: Operation, node: string, others: readonly string[]) {
  * An acker leaves the count only when all that it may have acknowledged is held by k of those who stay, so that a failover
  * among them still finds every acknowledged write.
  */
-async function untilOthersHold(op: Operation, others: readonly string[], set: GtidSet, acks: number) {
+export async function untilOthersHold(op: Operation, others: readonly string[], set: GtidSet, acks: number) {
   const { catchUpMs, openMs } = op.declared.policy.deadlines;
   const untilMs = op.ports.now() + catchUpMs;
   for (;;) {
@@ -279,11 +287,18 @@ async function untilApplied(op: Operation, hand: Hand, set: string, untilMs: num
 async function giveUp(op: Operation, node: string, wasQuarantined: boolean, why: Refusal): Promise<void> {
   const begun = op.state.unbuilt?.[node] !== undefined;
   const intact = !begun || why.detail.touched === false;
-  if (intact && !wasQuarantined) await putBack(op, node).catch(() => undefined);
+  const unrestored: string[] = [];
+  if (intact && !wasQuarantined) await putBack(op, node).catch(() => unrestored.push(node));
   const { [node]: _, ...unbuilt } = op.state.unbuilt ?? {};
   const kept = op.state.quarantined.filter((n) => n !== node || wasQuarantined || !intact);
   await op.change(
-    end(intact ? { ...op.state, unbuilt } : op.state, "blocked", why.code, op.ports.nowUnixMs(), kept),
+    end(
+      leaving(intact ? { ...op.state, unbuilt } : op.state, unrestored),
+      "blocked",
+      why.code,
+      op.ports.nowUnixMs(),
+      kept,
+    ),
   );
   const next = `baton rebuild ${op.cluster} ${node}`;
   const state = intact

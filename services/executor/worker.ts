@@ -1,5 +1,5 @@
 /** The executor's shell: takes intents from the stream, keeps the warm copies, runs one operation a cluster at a time. */
-import type { Consumer } from "@baton/bus";
+import { type Consumer, LeftToAnother } from "@baton/bus";
 import {
   ALL_CLUSTERS,
   type Brake,
@@ -92,7 +92,7 @@ export class Worker {
         concurrency: CONCURRENCY,
         deliver: "all",
       },
-      async (_message, intent, meta) => this.#take(intent as Intent, meta.traceparent),
+      async (_message, intent, meta) => this.#take(intent as Intent, meta.traceparent, meta.redelivered),
     );
   }
 
@@ -123,15 +123,17 @@ export class Worker {
   }
 
   /** The same intent may be delivered again while it still runs here, after NATS was away: it is run once. */
-  async #take(intent: Intent, traceparent: string | null): Promise<void> {
+  async #take(intent: Intent, traceparent: string | null, redelivered: boolean): Promise<void> {
     const already = this.#running.get(intent.operation);
     if (already !== undefined) return already;
-    const run = this.#run(intent, traceparent).finally(() => this.#running.delete(intent.operation));
+    const run = this.#run(intent, traceparent, redelivered).finally(() =>
+      this.#running.delete(intent.operation),
+    );
     this.#running.set(intent.operation, run);
     return run;
   }
 
-  async #run(intent: Intent, traceparent: string | null): Promise<void> {
+  async #run(intent: Intent, traceparent: string | null, redelivered: boolean): Promise<void> {
     const { bus, log, instance } = this.#ctx;
     const declared =
       this.#declared.get(intent.cluster) ?? (await bus.bucket("baton_clusters").get(intent.cluster))?.value;
@@ -143,6 +145,12 @@ export class Worker {
       return;
     }
     const locks = bus.bucket("baton_locks");
+    if (redelivered) {
+      // An operation that gave way to another is gone on with only when that one is over.
+      const holder = (await locks.get(intent.cluster))?.value;
+      if (holder !== undefined && holder.operation !== intent.operation)
+        throw new LeftToAnother(`${intent.cluster} is locked by ${holder.operation}`);
+    }
     let running: Operation | null = null;
     const lease = new Lease(
       intent.cluster,
@@ -154,7 +162,7 @@ export class Worker {
     lease.begin();
     const beganMs = performance.now();
     try {
-      const { entry, operation } = await runIntent(
+      const { entry, operation, left } = await runIntent(
         intent,
         declared,
         this.#states.get(intent.cluster) ?? null,
@@ -177,7 +185,9 @@ export class Worker {
           ? `${intent.operation}: nothing to do, it is ${entry === "ended" ? "ended already" : "too late"}`
           : `${intent.operation}: ${last?.outcome ?? "left to another"}${last?.code ? ` (${last.code})` : ""}`,
       );
+      if (left) throw new LeftToAnother(`${intent.operation} passed to another`);
     } catch (error) {
+      if (error instanceof LeftToAnother) throw error;
       log.error(
         { err: error, operation: intent.operation },
         `${intent.operation}: interrupted; it is taken up again`,
