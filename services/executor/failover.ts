@@ -16,11 +16,10 @@ import {
 } from "@baton/protocol";
 import { applyReceived, carryForward } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
-import type { Hand } from "./hand.ts";
 import { type Operation, within } from "./operation.ts";
 import { type Fence, fence, type Stopped } from "./receivers.ts";
 import { Refusal } from "./refusal.ts";
-import { assertNotStranded } from "./relay-logs.ts";
+import { startAgain } from "./start-again.ts";
 
 /** From the claimed state to the end. @throws Refusal before the commit point; Superseded at any time. */
 export async function failover(op: Operation): Promise<void> {
@@ -142,11 +141,6 @@ function readHistory(op: Operation, fenced: Fence, needed: number) {
   };
 }
 
-async function startReceiver(hand: Hand, deadlineMs: number): Promise<void> {
-  if (!hand.dialect.keepsRelayLogs) assertNotStranded(hand.node, await hand.status(deadlineMs));
-  await hand.run(hand.dialect.startReceiver, deadlineMs);
-}
-
 /** Before the commit point: puts back what was changed, gives the epoch back, says why. */
 async function rollBack(op: Operation, code: RefusalCode, why: string): Promise<void> {
   const { deadlines } = op.declared.policy;
@@ -163,7 +157,7 @@ async function rollBack(op: Operation, code: RefusalCode, why: string): Promise<
           op.assertMine();
           if (before.writable.includes(node))
             await hand.run(hand.dialect.openPrimary({ acks: op.declared.policy.acks }), deadlines.openMs);
-          else await startReceiver(hand, deadlines.openMs);
+          else await startAgain(op, hand);
         } catch (error) {
           notRestored[node] = error instanceof Error ? error.message : String(error);
         }

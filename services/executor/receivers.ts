@@ -27,7 +27,7 @@ export interface Fence {
   all: Promise<void>;
 }
 
-/** Enough have answered: the rest get this much longer, to be candidates too. */
+/** Enough have answered, and enough to promote one and leave it k ackers: the rest get this much longer, to be candidates too. */
 const STRAGGLER_MS = 20;
 
 export async function fence(
@@ -40,6 +40,7 @@ export async function fence(
   const result: Fence = { stopped: new Map(), failed: new Map(), primary: null, all: Promise.resolve() };
   const vouches = op.ports.vouches(op.cluster);
 
+  let over = false;
   const fenced = () =>
     isFenced({
       ackers: ackers.length,
@@ -57,12 +58,12 @@ export async function fence(
         clearTimeout(deadline);
         clearTimeout(straggler);
         resolve();
-      } else if (fenced()) straggler ??= setTimeout(resolve, STRAGGLER_MS);
+      } else if (fenced() && result.stopped.size > acks) straggler ??= setTimeout(resolve, STRAGGLER_MS);
     };
     let primaryDone = false;
     const each = ackers.map(async (node) => {
       try {
-        const stopped = await stopReceiver(op, node, deadlines.fenceMs);
+        const stopped = await stopReceiver(op, node, deadlines.fenceMs, () => over);
         const finding = canVouch(stopped.status, vouches.get(node));
         result.stopped.set(node, { node, ...stopped, vouches: finding.canVouch, why: finding.reason });
       } catch (error) {
@@ -86,6 +87,7 @@ export async function fence(
       });
   });
 
+  over = true;
   if (fenced()) return result;
   const mute = [...result.stopped.values()].filter((s) => !s.vouches);
   const said = Object.fromEntries(result.failed);
@@ -105,9 +107,12 @@ async function stopReceiver(
   op: Operation,
   node: string,
   deadlineMs: number,
+  isOver: () => boolean,
 ): Promise<{ hand: Hand; status: NodeStatus }> {
   const hand = await op.hand(node, deadlineMs);
   op.assertMine();
+  // Nobody waits for it any more, and who rolls back would not know that it was stopped.
+  if (isOver()) throw new Refusal("node-lost", `${node}: its lock was had only after the fence had ended`);
   await keepReceived(hand, deadlineMs);
   const { stopReceiver: stop, statusSql } = hand.dialect;
   const results = await hand.run([stop, statusSql], deadlineMs);
