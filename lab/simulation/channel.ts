@@ -100,12 +100,13 @@ export class Channel {
 
   #attach(of: Mysqld): void {
     const held = this.held();
-    if (of === this.server) return this.#fail(13117, "source and replica have equal server ids");
-    if ((held[of.index] as number) > (of.logged[of.index] as number))
-      return this.#fail(
-        13114,
-        "the replica has more GTIDs than the source has, using the source's SERVER_UUID",
-      );
+    if (of === this.server) this.#fail(13117, "source and replica have equal server ids");
+    else if ((held[of.index] as number) > (of.logged[of.index] as number))
+      this.#fail(13114, "the replica has more GTIDs than the source, of the source's own uuid");
+    else this.#receiveFrom(of, held);
+  }
+
+  #receiveFrom(of: Mysqld, held: Held): void {
     (this.source as { uuid: string }).uuid = of.uuid;
     this.receiver = "on";
     this.#of = of;

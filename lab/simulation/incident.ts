@@ -1,11 +1,5 @@
 /** One incident: the real deciders and executors over a model cluster, from calm through its faults to calm again. */
-import {
-  BUCKETS,
-  type ClusterState,
-  Config,
-  DeclaredCluster,
-  type EndedOperation,
-} from "@baton/contracts";
+import { BUCKETS, type ClusterState, Config, DeclaredCluster, type EndedOperation } from "@baton/contracts";
 import { Watcher } from "@baton/decider/core";
 import { type OpenSession, Worker } from "@baton/executor/core";
 import { befall } from "./befall.ts";
@@ -116,7 +110,10 @@ export class Incident {
   /** What would have ended the process whose turn it is. */
   uncaught(error: unknown): void {
     const who = this.timeline.current?.name ?? "nobody";
-    this.promises.break("no-crash", `${who} threw: ${error instanceof Error ? (error.stack ?? error.message) : error}`);
+    this.promises.break(
+      "no-crash",
+      `${who} threw: ${error instanceof Error ? (error.stack ?? error.message) : error}`,
+    );
   }
 
   server(name: string): Mysqld {
@@ -172,6 +169,10 @@ export class Incident {
             port === PORT ? (this.servers.find((s) => s.host === host) ?? null) : null,
           onOpened: (server) => this.promises.opened(server),
           trace: (server, text) => this.trace(server.name, text),
+          heard:
+            this.#o.onTrace === undefined
+              ? undefined
+              : (server, from, sql) => this.trace(server.name, `${from.host}: ${shorten(sql)}`),
         }),
       );
     const [primary, ...replicas] = this.servers as [Mysqld, ...Mysqld[]];
@@ -360,18 +361,18 @@ export class Incident {
     const wrong = unrest(this);
     if (wrong === null && calmSinceMs !== null && nowMs - calmSinceMs >= STAY_MS) {
       const written = this.promises.acknowledged > acknowledged;
-      if (written || !this.canWrite()) return this.#finish();
-      if (nowMs >= untilMs) {
+      if (!written && this.canWrite() && nowMs >= untilMs)
         this.promises.break("nothing-stopped", "all looks well, but no write is acknowledged");
-        return this.#finish();
+      if (written || !this.canWrite() || nowMs >= untilMs) {
+        this.#finish();
+        return;
       }
     }
     if (nowMs >= untilMs && wrong !== null) {
-      this.promises.break(
-        wrong.promise,
-        `${(RECOVER_MS / 1_000).toFixed(0)} s after everything was healed: ${wrong.what}`,
-      );
-      return this.#finish();
+      const after = `${(RECOVER_MS / 1_000).toFixed(0)} s after everything was healed`;
+      this.promises.break(wrong.promise, `${after}: ${wrong.what}`);
+      this.#finish();
+      return;
     }
     const since = wrong === null ? (calmSinceMs ?? nowMs) : null;
     const before = wrong === null && calmSinceMs !== null ? acknowledged : this.promises.acknowledged;
@@ -409,3 +410,13 @@ function declaredOf(nodes: number, acks: number): DeclaredCluster {
   return declared;
 }
 
+/** A text of several statements, as one line of a trace. */
+function shorten(sql: string): string {
+  return sql
+    .split(";")
+    .map((s) => {
+      const line = s.replace(/\s+/g, " ").trim();
+      return line.length > 60 ? `${line.slice(0, 57)}…` : line;
+    })
+    .join("; ");
+}

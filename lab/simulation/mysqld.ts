@@ -51,6 +51,8 @@ export interface MysqldOptions {
   /** It accepts writes from now on. */
   onOpened: (server: Mysqld) => void;
   trace: (server: Mysqld, text: string) => void;
+  /** Of each text that a session sends. */
+  heard?: ((server: Mysqld, from: { host: string }, sql: string) => void) | undefined;
 }
 
 export const PORT = 3306;
@@ -277,7 +279,10 @@ export class Mysqld {
 
   /** As `SET GLOBAL super_read_only=ON`: new commits are held off at once, it returns when none is under way. */
   close(session: ServerSession, timeoutMs: number, done: (ok: boolean) => void): void {
-    if (this.superReadOnly && this.readOnly) return done(true);
+    if (this.superReadOnly && this.readOnly) {
+      done(true);
+      return;
+    }
     const closing: Closing = { session, done, timer: { cancelled: false } };
     closing.timer = this.after(timeoutMs, () => this.#giveUp(closing));
     this.#closings.push(closing);

@@ -210,8 +210,8 @@ export class IntentStream {
       if (message.delivery !== delivery || message.state !== "leased") return;
       const p = message.holder?.process;
       if (p?.up === true && this.#nats.reaches(p)) heardMs = timeline.nowMs;
-      if (timeline.nowMs - heardMs >= waitMs - 1 && this.#nats.up) return this.#ready(message);
-      timeline.after(waitMs / 3, null, look);
+      if (timeline.nowMs - heardMs >= waitMs - 1 && this.#nats.up) this.#ready(message);
+      else timeline.after(waitMs / 3, null, look);
     };
     timeline.after(waitMs / 3, null, look);
   }

@@ -44,7 +44,10 @@ export class Process extends Actor {
     }
     this.effects++;
     const strike = this.#strike;
-    if (strike === null || this.effects < strike.effect) return send();
+    if (strike === null || this.effects < strike.effect) {
+      send();
+      return;
+    }
     this.#strike = null;
     if (strike.when === "after") {
       send();

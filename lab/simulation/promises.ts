@@ -81,8 +81,10 @@ export class Promises {
     const atMs = this.#nowMs();
     this.#acked.push({ transaction, server, atMs });
     const reign = this.#reignOf.get(server);
-    if (reign === undefined)
-      return this.break("one-pen", `${server.name} acknowledged a write without a reign`);
+    if (reign === undefined) {
+      this.break("one-pen", `${server.name} acknowledged a write without a reign`);
+      return;
+    }
     reign.firstAckMs ??= atMs;
     for (const other of this.#reigns) {
       if (other.server === server || other.firstAckMs === null) continue;

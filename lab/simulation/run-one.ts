@@ -2,7 +2,8 @@ import { Incident } from "./incident.ts";
 import { installClock } from "./timeline.ts";
 
 const real = () => process.cpuUsage().user / 1000;
-if (process.argv[4] !== undefined && Number(process.argv[4]) - Number(process.argv[3]) > 1) Error.stackTraceLimit = 0;
+if (process.argv[4] !== undefined && Number(process.argv[4]) - Number(process.argv[3]) > 1)
+  Error.stackTraceLimit = 0;
 installClock();
 const [seed, from, to] = process.argv.slice(2).map(Number);
 const t = real();

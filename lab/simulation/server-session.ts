@@ -24,6 +24,10 @@ export interface Client {
 
 /** Parsing and running one statement. */
 const STATEMENT_MS = 0.1;
+const RUNNING_THREADS = {
+  errno: 3081,
+  message: "This operation cannot be performed with running replication threads",
+};
 const FOREVER_S = 31_536_000;
 
 export class ServerSession {
@@ -50,6 +54,7 @@ export class ServerSession {
   /** The whole text is run although its client may have gone meanwhile. */
   run(sql: string, answer: (a: Answer) => void): void {
     const statements = read(sql);
+    this.server.o.heard?.(this.server, this.client, sql);
     const rows: Row[][] = [];
     this.#busy = true;
     const finish = (error: Answer["error"]): void => {
@@ -59,9 +64,15 @@ export class ServerSession {
       if (!this.#closedForClient) this.#toClient.send(this.client.actor, () => answer({ rows, error }));
     };
     const next = (at: number): void => {
-      if (this.killed) return finish({ errno: 1317, message: "Query execution was interrupted" });
+      if (this.killed) {
+        finish({ errno: 1317, message: "Query execution was interrupted" });
+        return;
+      }
       const statement = statements[at];
-      if (statement === undefined) return finish(null);
+      if (statement === undefined) {
+        finish(null);
+        return;
+      }
       this.server.after(STATEMENT_MS, () =>
         this.#execute(
           statement,
@@ -131,20 +142,26 @@ export class ServerSession {
     const interrupted = () => fail({ errno: 1317, message: "Query execution was interrupted" });
     switch (s.type) {
       case "select":
-        return done(rowsOf(server, s.what));
+        done(rowsOf(server, s.what));
+        return;
       case "set-session":
         if (s.name === "lock_wait_timeout")
           this.#lockWaitS = s.value === "DEFAULT" ? FOREVER_S : Number(s.value);
-        return done([]);
+        done([]);
+        return;
       case "set-global":
-        return this.#setGlobal(s.name, s.value, done, fail);
+        this.#setGlobal(s.name, s.value, done, fail);
+        return;
       case "replica": {
-        if (s.verb === "start" && channel.source === null)
-          return fail({ errno: 1200, message: "The server is not configured as replica" });
+        if (s.verb === "start" && channel.source === null) {
+          fail({ errno: 1200, message: "The server is not configured as replica" });
+          return;
+        }
         if (s.verb === "start") {
           if (s.applier) channel.setApplier(true);
           if (s.receiver) channel.startReceiver();
-          return done([]);
+          done([]);
+          return;
         }
         const ms = s.receiver ? channel.stopReceiver() : 0;
         if (s.applier) channel.setApplier(false);
@@ -152,19 +169,13 @@ export class ServerSession {
         return;
       }
       case "reset-replica":
-        return channel.reset()
-          ? done([])
-          : fail({
-              errno: 3081,
-              message: "This operation cannot be performed with running replication threads",
-            });
+        if (channel.reset()) done([]);
+        else fail(RUNNING_THREADS);
+        return;
       case "change-source":
-        return channel.change(s.host, s.port, s.autoPosition)
-          ? done([])
-          : fail({
-              errno: 3081,
-              message: "This operation cannot be performed with running replication threads",
-            });
+        if (channel.change(s.host, s.port, s.autoPosition)) done([]);
+        else fail(RUNNING_THREADS);
+        return;
       case "wait": {
         let over = false;
         const end = (late: number) => {
@@ -188,13 +199,17 @@ export class ServerSession {
         return;
       }
       case "kill":
-        return server.kill(s.id) ? done([]) : fail({ errno: 1094, message: `Unknown thread id: ${s.id}` });
+        if (server.kill(s.id)) done([]);
+        else fail({ errno: 1094, message: `Unknown thread id: ${s.id}` });
+        return;
       case "get-lock":
-        return this.#getLock(s, done, interrupted);
+        this.#getLock(s, done, interrupted);
+        return;
       case "release-lock": {
         const mine = server.locks.get(s.name) === this;
         if (mine) this.#unlock(s.name);
-        return done([{ released: mine ? 1 : 0 }]);
+        done([{ released: mine ? 1 : 0 }]);
+        return;
       }
       case "write":
         server.commit(this, s.canary, (outcome) => {
@@ -220,8 +235,14 @@ export class ServerSession {
       locks.set(s.name, this);
       return true;
     };
-    if (take()) return answer(1);
-    if (s.timeoutS === 0) return answer(0);
+    if (take()) {
+      answer(1);
+      return;
+    }
+    if (s.timeoutS === 0) {
+      answer(0);
+      return;
+    }
     const end = () => {
       timer.cancelled = true;
       this.onUnlocked = null;
@@ -260,7 +281,8 @@ export class ServerSession {
           return;
         }
         server.setReadOnly(name, false);
-        return done([]);
+        done([]);
+        return;
       case "rpl_semi_sync_source_enabled": {
         const was = server.semiSource;
         server.setSemiSource(on);
@@ -272,14 +294,17 @@ export class ServerSession {
       }
       case "rpl_semi_sync_replica_enabled":
         server.semiReplica = on;
-        return done([]);
+        done([]);
+        return;
       case "rpl_semi_sync_source_wait_for_replica_count":
         server.acks = Number(value);
-        return done([]);
+        done([]);
+        return;
       case "rpl_semi_sync_source_timeout":
       case "rpl_semi_sync_source_wait_no_replica":
       case "rpl_semi_sync_source_wait_point":
-        return done([]);
+        done([]);
+        return;
       default:
         throw new Error(`the model server does not know the variable ${name}`);
     }

@@ -53,7 +53,10 @@ export async function simulate(o: SimulateOptions): Promise<SimulateReport> {
   const last = first + o.incidents;
   const report: SimulateReport = { seed: o.seed, ...emptyPart(), tookMs: 0 };
   let next = first;
-  const threads = Math.max(1, Math.min(o.workers ?? Math.min(16, availableParallelism()), Math.ceil(o.incidents / CHUNK)));
+  const threads = Math.max(
+    1,
+    Math.min(o.workers ?? Math.min(16, availableParallelism()), Math.ceil(o.incidents / CHUNK)),
+  );
   const most = o.mostBroken ?? 10;
   await Promise.all(
     Array.from({ length: threads }, async () => {
@@ -92,7 +95,10 @@ export async function replay(
 }
 
 export type ToThread = Job & { trace: boolean };
-export type FromThread = { type: "trace"; line: string } | { type: "part"; part: Part } | { type: "error"; text: string };
+export type FromThread =
+  | { type: "trace"; line: string }
+  | { type: "part"; part: Part }
+  | { type: "error"; text: string };
 
 function ask(worker: Worker, job: Job, onTrace?: (line: string) => void): Promise<Part> {
   return new Promise((resolve, reject) => {
@@ -123,7 +129,8 @@ export function addIncident(part: Part, result: IncidentResult): void {
   part.events += result.events;
   part.simulatedMs += result.tookMs;
   for (const fault of result.plan.faults) count(part.faults, fault.type);
-  for (const e of result.ended) count(part.endings, [e.kind, e.outcome, ...(e.code === null ? [] : [e.code])].join(" "));
+  for (const e of result.ended)
+    count(part.endings, [e.kind, e.outcome, ...(e.code === null ? [] : [e.code])].join(" "));
   if (result.broken.length > 0)
     part.broken.push({ incident: result.incident, broken: result.broken, plan: result.plan });
 }

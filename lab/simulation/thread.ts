@@ -21,7 +21,13 @@ parentPort?.on("message", ({ seed, from, to, plant, trace }: ToThread) => {
   );
 });
 
-async function run(seed: number, from: number, to: number, plant: ToThread["plant"], trace: boolean): Promise<void> {
+async function run(
+  seed: number,
+  from: number,
+  to: number,
+  plant: ToThread["plant"],
+  trace: boolean,
+): Promise<void> {
   const part = emptyPart();
   // Where an error was made is of use in a trace alone, and costs time.
   Error.stackTraceLimit = trace ? 10 : 0;
@@ -36,7 +42,10 @@ async function run(seed: number, from: number, to: number, plant: ToThread["plan
     try {
       addIncident(part, await running.run());
     } catch (error) {
-      throw new Error(`incident ${incident} of seed ${seed}: ${error instanceof Error ? error.message : error}`, { cause: error });
+      throw new Error(
+        `incident ${incident} of seed ${seed}: ${error instanceof Error ? error.message : error}`,
+        { cause: error },
+      );
     }
   }
   say({ type: "part", part });

@@ -71,7 +71,10 @@ export class Writer {
     const server = servers[this.#at] as Mysqld;
     const turn = ++this.#turn;
     if (this.#session === null) {
-      if (!server.alive || !network.open(this.host, server.host)) return this.#elsewhere();
+      if (!server.alive || !network.open(this.host, server.host)) {
+        this.#elsewhere();
+        return;
+      }
       this.#wire = new Wire(network, this.host, server.host);
       this.#session = new ServerSession(server, this, network);
     }
@@ -87,9 +90,11 @@ export class Writer {
           this.#o.acked(server, transaction, sentMs);
         } else this.refused++;
         if (turn !== this.#turn) return;
-        if (outcome !== "ok") return this.#elsewhere();
-        this.#turn++;
-        this.#later(this.#o.thinkMs(), () => this.#write());
+        if (outcome !== "ok") this.#elsewhere();
+        else {
+          this.#turn++;
+          this.#later(this.#o.thinkMs(), () => this.#write());
+        }
       }),
     );
   }

@@ -103,6 +103,8 @@ export async function runIntent(
   } catch (error) {
     if (error instanceof Superseded) {
       op.supersede(error.code, error.message);
+      // Whoever took the lock may come to nothing; then the state still names this operation, and somebody must go on with it.
+      if (error.code === "lock-lost") throw error;
       return { entry, operation: op };
     }
     if (error instanceof Refusal && (intent.kind === "adopt" || op.hasEnded)) return { entry, operation: op };
