@@ -419,6 +419,34 @@ root or user namespaces. Several can run side by side.
 ${examples("baton lab chaos", "baton lab chaos --seed 7 --rounds 200 --json", "baton lab chaos --faults kill,hang,nats-kill --rounds 20", "baton lab chaos --table seed7.jsonl seed8.jsonl")}`,
     )
     .action(async (o) => (await import("./commands/chaos.ts")).chaos(o));
+  lab
+    .command("simulate")
+    .description("The same promises on models and a virtual clock, many thousand incidents a minute.")
+    .option("--seed <n>", "what is drawn: the same seed does the same", wholeNumber(0, 2 ** 32 - 1), 1)
+    .option("--incidents <n>", "so many", wholeNumber(1, 10_000_000), 10_000)
+    .option("--from <n>", "begin with this incident: none depends on those before it", wholeNumber(0, 1e9), 0)
+    .option("--incident <n>", "only this one, with its trace", wholeNumber(0, 1e9))
+    .option("--workers <n>", "threads; without it one a core", wholeNumber(1, 64))
+    .addOption(
+      new Option("--plant <bug>", "put a bug in, to see it found").choices([
+        "skip-apply-wait",
+        "no-node-lock",
+        "stop-too-few",
+        "open-before-commit",
+      ]),
+    )
+    .addOption(json("print the report as JSON"))
+    .addHelpText(
+      "after",
+      `
+The real deciders and executors, against model servers, a model NATS, model probers and clients. Each incident draws its
+cluster and its faults from the seed: servers killed, stopped and cut off, processes killed and stopped before or after
+any of their effects, NATS away, clocks wrong, switchovers in between. Then all is healed, and asked: one pen? nothing
+acknowledged lost? did everything end? is nothing left stopped? was no healthy primary replaced? The exit code is 1 when
+a promise was broken; it prints how to run exactly that incident again. It stops after ten.
+${examples("baton lab simulate", "baton lab simulate --seed 7 --incidents 100000", "baton lab simulate --seed 7 --incident 4711", "baton lab simulate --plant no-node-lock")}`,
+    )
+    .action(async (o) => (await import("./commands/simulate.ts")).simulate(o));
 }
 
 /** A usage error, with the command that it was found in. */

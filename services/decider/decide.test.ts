@@ -67,7 +67,7 @@ describe("a dead primary", () => {
     s.replica("n3", lost);
     s.refused("n1");
     expect(s.orders()).toHaveLength(1);
-    s.now += 5_001;
+    s.wait(5_001);
     s.refused("n1");
     s.replica("n2", lost);
     s.replica("n3", lost);
@@ -137,6 +137,28 @@ describe("a living primary keeps its pen", () => {
   });
 });
 
+describe("a decider that slept", () => {
+  it("takes what piled up meanwhile for no evidence, and looks again", () => {
+    const s = calmCluster();
+    // A VM that stalls: no tick, and the death and the recovery of n1 lie in the socket together.
+    s.now += 5_000;
+    s.refused("n1");
+    s.replica("n2", lost);
+    s.replica("n3", lost);
+    s.refused("n1");
+    expect(s.orders()).toEqual([]);
+    s.wait(250);
+    s.calm();
+    expect(s.orders()).toEqual([]);
+    expect(s.code()).toBe("healthy");
+    s.refused("n1");
+    s.replica("n2", lost);
+    s.replica("n3", lost);
+    s.refused("n1");
+    expect(s.orders()).toEqual(["failover n1"]);
+  });
+});
+
 describe("a prober that was restarted under its name", () => {
   it("is heard again after a second, though it counts from the beginning; a late message is not", () => {
     const s = calmCluster();
@@ -148,7 +170,7 @@ describe("a prober that was restarted under its name", () => {
     expect(known?.sample.seq).toBeLessThan(5);
     restarted(0);
     expect(outcome()).toBe("ok");
-    s.now += 1_001;
+    s.wait(1_001);
     restarted(0);
     expect(outcome()).toBe("refused");
   });
@@ -287,13 +309,29 @@ describe("adoption", () => {
   });
 });
 
+describe("an order that could not be given", () => {
+  it("is given again soon, and not as fast as the refusal comes back", () => {
+    const s = calmCluster();
+    s.refused("n1");
+    s.replica("n2", lost);
+    s.replica("n3", lost);
+    s.refused("n1");
+    expect(s.orders()).toHaveLength(1);
+    s.feed({ type: "order-failed", stateRevision: 5 });
+    s.refused("n1");
+    expect(s.orders()).toHaveLength(1);
+    s.wait(250);
+    expect(s.orders()).toHaveLength(2);
+  });
+});
+
 describe("a node out of its place", () => {
   it("is led home after a second: a former primary, a replica restarted", () => {
     const s = calmCluster();
     const stray = () => s.replica("n3", null, "p1", { readOnly: true });
     stray();
     expect(s.orders()).toEqual([]);
-    s.now += 1_100;
+    s.wait(1_100);
     s.sample("n1");
     stray();
     expect(s.orders()).toEqual(["rejoin n3"]);

@@ -4,7 +4,7 @@
  */
 import type { Diagnosis, DiagnosisCode, OperationKind, Vouch } from "@baton/contracts";
 import { DIAGNOSES } from "@baton/contracts";
-import { chooseDonor, isCalm, nextVouch } from "@baton/protocol";
+import { chooseDonor, isCalm, isSameStart, nextVouch } from "@baton/protocol";
 import { type Advice, adviceFor } from "./advise.ts";
 import {
   adoptionHeldBack,
@@ -18,7 +18,7 @@ import {
 } from "./brakes.ts";
 import { DEATHS, diagnose, primaryExecuted, reachedStatuses, type Verdict } from "./diagnose.ts";
 import { durabilityWish, noteAckers, unseenNow } from "./durability.ts";
-import { fold, forgetGone, type Input, type Picture } from "./picture.ts";
+import { awaken, fold, forgetGone, type Input, type Picture } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { findingOf, liveProbers, reachable, replicaVotes, stands, type VoteSettings } from "./votes.ts";
 
@@ -76,7 +76,7 @@ export function decide(
   s: Settings,
 ): { picture: Picture; effects: Effect[] } {
   const effects: Effect[] = [];
-  let picture = fold(before, input, now);
+  let picture = fold(awaken(before, now), input, now);
   if (input.type === "tick") picture = forgetGone(picture, now);
   if (picture.declared === null || !picture.stateKnown) return { picture, effects };
 
@@ -100,7 +100,7 @@ export function decide(
   }
   const order = orderFor(picture, verdict, now, s);
   if (order !== null && mayOrder(picture, order, now)) {
-    picture = { ...picture, ordered: { stateRevision: order.stateRevision, atMs: now } };
+    picture = { ...picture, ordered: { stateRevision: order.stateRevision, untilMs: now + REORDER_MS } };
     effects.push({ type: "order", order });
   }
   const advice = verdict === null ? null : adviceFor(picture, verdict, order, now, s);
@@ -229,7 +229,7 @@ function mayOrder(picture: Picture, order: Order, now: number): boolean {
 function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Settings): Order | null {
   if (verdict === null) return null;
   const revision = picture.state?.revision ?? 0;
-  if (picture.ordered?.stateRevision === revision && now - picture.ordered.atMs < REORDER_MS) return null;
+  if (picture.ordered?.stateRevision === revision && now < picture.ordered.untilMs) return null;
   const order = (kind: OperationKind, node: string, reason: string): Order => ({
     kind,
     node,
@@ -326,7 +326,7 @@ function vouchFor(picture: Picture, node: string, now: number, s: Settings): Vou
   if (vote?.finds !== "hears" || known === undefined) return null;
   const due = now - (picture.vouchedMs.get(node) ?? Number.NEGATIVE_INFINITY) >= VOUCH_EVERY_MS;
   const entry = picture.vouches.get(node);
-  const restarted = entry !== undefined && Math.abs(entry.startedUnixS - known.status.startedUnixS) > 2;
+  const restarted = entry !== undefined && !isSameStart(entry.startedUnixS, known.status.startedUnixS);
   if (!due && !restarted) return null;
   return nextVouch(picture.cluster, node, known.status, primaryExecuted(picture, primary), entry);
 }

@@ -105,8 +105,11 @@ export async function giveOrder(
         throw error;
       }
       // Somebody appended since we looked. If the state still stands, it was an order that came to nothing.
-      if (attempt === 2 || (ports.state(cluster)?.revision ?? 0) !== order.stateRevision)
+      if (attempt === 2 || (ports.state(cluster)?.revision ?? 0) !== order.stateRevision) {
+        // An order that comes too late, as of a decider that slept, may have taken the lock from who runs now: it is theirs again.
+        await ports.lockRemove(cluster, lockRevision).catch(() => false);
         return { ok: true, operation, by: "another" };
+      }
       expected = await ports.lastSequence(cluster);
     }
   }

@@ -41,6 +41,10 @@ export interface Picture {
   } | null;
   /** Whether the bucket has been read: before that, "no state" means nothing. */
   readonly stateKnown: boolean;
+  /** When anything came last; a tick comes four times a second. */
+  readonly inputMs: number;
+  /** Samples that come before this were sent while this process slept. */
+  readonly deafUntilMs: number;
   readonly brakes: Brakes;
   /** Whether that bucket has been read: before that, nothing is ordered. */
   readonly brakesKnown: boolean;
@@ -67,8 +71,8 @@ export interface Picture {
   readonly ackers: Ackers | null;
   /** node → since when it has been out of its place */
   readonly astraySince: ReadonlyMap<string, number>;
-  /** The order given from this revision of the state, so that it is given once. */
-  readonly ordered: { readonly stateRevision: number; readonly atMs: number } | null;
+  /** The order given from this revision of the state, so that it is given once; none is given from it again before `untilMs`. */
+  readonly ordered: { readonly stateRevision: number; readonly untilMs: number } | null;
   /** node → when its ledger entry was last written from here */
   readonly vouchedMs: ReadonlyMap<string, number>;
 }
@@ -81,6 +85,8 @@ export function emptyPicture(cluster: string, now: number): Picture {
     declared: null,
     state: null,
     stateKnown: false,
+    inputMs: now,
+    deafUntilMs: Number.NEGATIVE_INFINITY,
     brakes: NO_BRAKES,
     brakesKnown: false,
     setAside: [],
@@ -111,6 +117,9 @@ export type Input =
   | { type: "vouch"; node: string; vouch: Vouch | null }
   | { type: "order-failed"; stateRevision: number }
   | { type: "tick"; nowUnixMs: number };
+
+/** An order that could not be given, because of the lock of an operation that is ending above all: soon, but not as fast as NATS answers. */
+const ORDER_AGAIN_MS = 100;
 
 /** A lower count within this time is a late message, after it a prober that started again. */
 const LATE_MS = 1_000;
@@ -148,13 +157,30 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
       return { ...picture, vouches };
     }
     case "order-failed":
-      return picture.ordered?.stateRevision === input.stateRevision ? { ...picture, ordered: null } : picture;
+      return picture.ordered?.stateRevision === input.stateRevision
+        ? { ...picture, ordered: { ...picture.ordered, untilMs: now + ORDER_AGAIN_MS } }
+        : picture;
     case "tick":
       return { ...picture, unixOffsetMs: input.nowUnixMs - now };
   }
 }
 
+/** So long without even a tick means that this process slept: stopped, or its host stalled. */
+const SLEPT_MS = 1_000;
+/** What has piled up in the socket meanwhile is read within this time. */
+const DRAIN_MS = 100;
+
+/**
+ * Notes that something came. What a decider finds in its socket on waking was sent while it slept, and looks new to it: none of that
+ * counts, and nothing that it knew before.
+ */
+export function awaken(picture: Picture, now: number): Picture {
+  if (now - picture.inputMs <= SLEPT_MS) return { ...picture, inputMs: now };
+  return { ...picture, inputMs: now, deafUntilMs: now + DRAIN_MS, seen: new Map(), suspectSinceMs: null };
+}
+
 function foldSample(picture: Picture, sample: Sample, now: number): Picture {
+  if (now < picture.deafUntilMs) return picture;
   const known = picture.seen.get(sample.node);
   const last = known?.get(sample.prober);
   // A restarted prober keeps its name and counts from the beginning; what was overtaken on the way is not so late.

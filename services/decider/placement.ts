@@ -1,6 +1,7 @@
 /** Is each node where it belongs? Problems of single nodes, and which of them Baton leads home by itself. */
 import type { DeclaredNode, DiagnosisCode, NodeStatus, Vouch } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
+import { isSameStart } from "@baton/protocol";
 import type { Picture } from "./picture.ts";
 
 /** Whether the node's channel points at the primary, by uuid or by declared address. */
@@ -16,7 +17,7 @@ function restartedSince(status: NodeStatus, vouch: Vouch | undefined): boolean {
   return (
     vouch === undefined ||
     vouch.serverUuid !== status.serverUuid ||
-    Math.abs(vouch.startedUnixS - status.startedUnixS) > 2
+    !isSameStart(vouch.startedUnixS, status.startedUnixS)
   );
 }
 

@@ -132,19 +132,26 @@ async function repoint(
   };
 }
 
-/** Points a running replica at another source: by its receiver alone, or having applied all where that needs both threads to stand. */
+/**
+ * Points a running replica at another source: by its receiver alone, or having applied all where that needs both threads to
+ * stand. @throws Refusal state-changed when it is no replica
+ */
 export async function redirect(op: Operation, hand: Hand, candidate: string): Promise<void> {
   const d = hand.dialect;
   const { openMs, catchUpMs } = op.declared.policy.deadlines;
   const { target, account, tls } = sourceOf(op, candidate);
   if (!d.keepsRelayLogs) await applyBeforeStanding(hand, catchUpMs);
+  const [, ...sets] = await hand.run(
+    [d.keepsRelayLogs ? d.stopReceiver : d.stopReplication, d.statusSql],
+    openMs,
+  );
+  const { superReadOnly, semiSync } = d.parseStatus(sets);
+  // A former primary of an earlier reign may have come back just now, with somebody waiting for an ack: semi-sync switched
+  // off would answer OK. It is led home by `rejoin`, which shuts it first.
+  if (!superReadOnly || semiSync?.source === true)
+    throw new Refusal("state-changed", `${hand.node} is no replica: it was a primary and has not been shut`);
   await hand.run(
-    [
-      d.keepsRelayLogs ? d.stopReceiver : d.stopReplication,
-      ...d.becomeReplica,
-      d.redirectReceiver(target, account, { tls }),
-      d.startReplication,
-    ],
+    [...d.becomeReplica, d.redirectReceiver(target, account, { tls }), d.startReplication],
     openMs,
   );
 }

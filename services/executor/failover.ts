@@ -1,6 +1,6 @@
 /**
  * Failover: SAFETY.md, steps 1 to 8, in that order. Where writes need not wait for acks no count of ackers fences the old primary, and
- * what may be lost is stated before the commit point, or the failover refused (docs/decisions/0010). A crash before `commit` is rolled back or
+ * what may be lost is stated before the commit point, or the failover refused (docs/decisions/0011). A crash before `commit` is rolled back or
  * run again from `fence`; after it, the operation is only ever carried forward. Every step may be run twice.
  */
 import { GtidSet } from "@baton/mysql";

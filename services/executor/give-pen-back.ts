@@ -4,6 +4,7 @@ import { redirect } from "./carry-forward.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import type { Refusal } from "./refusal.ts";
+import { startAgain } from "./start-again.ts";
 import type { Touched } from "./switchover.ts";
 
 export async function givePenBack(op: Operation, why: Refusal, touched: Touched): Promise<void> {
@@ -21,7 +22,7 @@ export async function givePenBack(op: Operation, why: Refusal, touched: Touched)
     if (touched.stopped && candidate !== null && before?.receiverOn.includes(candidate))
       await op
         .hand(candidate, op.declared.policy.deadlines.openMs)
-        .then((hand) => hand.run(hand.dialect.startReceiver, op.declared.policy.deadlines.openMs))
+        .then((hand) => startAgain(op, hand))
         .catch(() => unrestored.push(candidate));
     // Blocked, and the decider gives it its pen back as soon as it answers again.
     await op.change(
@@ -65,16 +66,16 @@ export async function givePenBack(op: Operation, why: Refusal, touched: Touched)
   });
 }
 
-/** A replica that was pointed at the candidate follows the primary again; one that fails is led home by the decider. */
+/** A replica that was, or was about to be, pointed at the candidate follows the primary again; one that fails is led home by the decider. */
 async function moveBack(op: Operation, node: string): Promise<void> {
   const { openMs } = op.declared.policy.deadlines;
   const to = op.declared.nodes[op.intent.candidate ?? ""];
   try {
     const hand = await op.hand(node, openMs);
     const r = (await hand.status(openMs)).replica;
-    if (r === null || r.sourceHost !== to?.host || r.sourcePort !== to.port) return;
     op.assertMine();
-    await redirect(op, hand, op.intent.node);
+    if (r?.sourceHost === to?.host && r?.sourcePort === to?.port) await redirect(op, hand, op.intent.node);
+    else if (r?.receiver === "off") await startAgain(op, hand);
   } catch {
     op.assertMine();
   }

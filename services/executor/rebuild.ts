@@ -14,6 +14,7 @@ import {
   heldBy,
   leaving,
 } from "@baton/protocol";
+import { beside } from "./beside.ts";
 import { type CloneState, clone, follow, readClone, teller } from "./clone.ts";
 import { killClients, shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
@@ -345,18 +346,4 @@ function handOn(op: Operation, node: string): Promise<Hand> {
     if (error instanceof Error && error.name === "Superseded") throw error;
     throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
   });
-}
-
-/** Asks a node over a session without its lock: nothing is changed by it. */
-async function beside<T>(op: Operation, node: string, ask: (hand: Hand) => Promise<T>): Promise<T> {
-  const helper = await op.ports
-    .openLook(op.cluster, node, op.declared.policy.deadlines.openMs)
-    .catch((error: unknown) => {
-      throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
-    });
-  try {
-    return await ask(helper);
-  } finally {
-    helper.destroy();
-  }
 }

@@ -32,7 +32,7 @@ export interface Fence {
 
 /** Where only the old primary itself could confirm: a silent one is waited for so long, beyond the replicas. */
 const SILENT_PRIMARY_MS = 1_000;
-/** Enough have answered: the rest get this much longer, to be candidates too. */
+/** Enough have answered, and enough to promote one and leave it k ackers: the rest get this much longer, to be candidates too. */
 const STRAGGLER_MS = 20;
 
 export async function fence(
@@ -73,7 +73,7 @@ export async function fence(
         clearTimeout(deadline);
         clearTimeout(straggler);
         resolve();
-      } else if (fenced()) straggler ??= setTimeout(resolve, STRAGGLER_MS);
+      } else if (fenced() && result.stopped.size > acks) straggler ??= setTimeout(resolve, STRAGGLER_MS);
       else if (loses && pending === 0) straggler ??= setTimeout(resolve, SILENT_PRIMARY_MS);
     };
     let primaryDone = false;
@@ -129,12 +129,13 @@ async function stopReceiver(
   op: Operation,
   node: string,
   deadlineMs: number,
-  tooLate: () => boolean,
+  isOver: () => boolean,
 ): Promise<{ hand: Hand; status: NodeStatus }> {
   const hand = await op.hand(node, deadlineMs);
   op.assertMine();
   await keepReceived(hand, deadlineMs);
-  if (tooLate()) throw new Refusal("deadline-exceeded", `${node} answered when the fence had been closed`);
+  // Nobody waits for it any more, and who rolls back would not know that it was stopped.
+  if (isOver()) throw new Refusal("deadline-exceeded", `${node} answered only after the fence had ended`);
   const { stopReceiver: stop, statusSql } = hand.dialect;
   const results = await hand.run([stop, statusSql], deadlineMs);
   const status = hand.dialect.parseStatus(results.slice(1));

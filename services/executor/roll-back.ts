@@ -7,6 +7,7 @@ import { type Operation, within } from "./operation.ts";
 import type { Refusal } from "./refusal.ts";
 import { applyBeforeStanding, assertNotStranded } from "./relay-logs.ts";
 import { standStill } from "./stand-still.ts";
+import { startAgain } from "./start-again.ts";
 
 export async function rollBack(op: Operation, why: Refusal): Promise<void> {
   const { before } = op.state.operation as NonNullable<typeof op.state.operation>;
@@ -85,5 +86,5 @@ async function putBack(op: Operation, hand: Hand, before: Before): Promise<void>
   // Where standing costs relay logs, an applier that was started goes on.
   const stood = d.keepsRelayLogs && before.applierOff?.includes(hand.node) === true;
   if (stood && now?.applier === "on") await standStill(hand, openMs);
-  if (before.receiverOn.includes(hand.node)) await hand.run(d.startReceiver, openMs);
+  if (before.receiverOn.includes(hand.node)) await startAgain(op, hand);
 }

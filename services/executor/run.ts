@@ -115,6 +115,7 @@ export async function runIntent(
   } catch (error) {
     if (error instanceof Superseded) {
       op.supersede(error.code, error.message);
+      // Whoever took it may come to nothing; while the state names this operation, somebody must go on with it.
       return { entry, operation: op, left: true };
     }
     if (error instanceof Refusal && (intent.kind === "adopt" || op.hasEnded))

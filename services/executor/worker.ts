@@ -9,24 +9,25 @@ import {
   MESSAGES,
   type Vouch,
 } from "@baton/contracts";
-import type { Dialect, Session } from "@baton/mysql";
+import { type Dialect, openSession, type Session } from "@baton/mysql";
 import type { Brakes } from "@baton/protocol";
 import type { ServiceContext } from "@baton/runtime";
 import { faultPoint } from "./fault-point.ts";
 import { SessionHand } from "./hand.ts";
 import { Lease } from "./lease.ts";
 import type { Operation, Ports } from "./operation.ts";
-import { rehearse } from "./rehearsal.ts";
 import { runIntent } from "./run.ts";
-import { WarmSessions } from "./warm-sessions.ts";
+import { type OpenSession, WarmSessions } from "./warm-sessions.ts";
 
 /** A dead executor's intent is delivered to another after this time; a running one says so three times as often. */
 const ACK_WAIT_MS = 5_000;
 /** Operations of different clusters side by side. */
 const CONCURRENCY = 16;
 
+export type WorkerContext = Pick<ServiceContext, "bus" | "log" | "instance" | "access">;
+
 export class Worker {
-  readonly #ctx: ServiceContext;
+  readonly #ctx: WorkerContext;
   readonly #declared = new Map<string, DeclaredCluster>();
   readonly #states = new Map<string, { value: ClusterState; revision: number }>();
   readonly #vouches = new Map<string, Map<string, Vouch>>();
@@ -37,9 +38,11 @@ export class Worker {
   readonly #stops: (() => void | Promise<void>)[] = [];
   #consumer: Consumer | null = null;
 
-  constructor(ctx: ServiceContext) {
+  /** `open`: how a node is connected to; the simulation has its own. */
+  constructor(ctx: WorkerContext, open: OpenSession = openSession) {
     this.#ctx = ctx;
     this.#sessions = new WarmSessions({
+      open,
       name: `baton-executor ${ctx.instance}`,
       access: (cluster) => ctx.access(cluster),
       onNote: (cluster, node, text) => ctx.log.info({ cluster, node }, `${cluster}.${node}: ${text}`),
@@ -81,7 +84,6 @@ export class Worker {
         },
       }),
     );
-    await rehearse();
     await this.#warmLocks();
     this.#consumer = await bus.consume(
       [MESSAGES.intent],
