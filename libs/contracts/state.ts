@@ -62,6 +62,7 @@ export const RunningOperation = z.object({
   executor: z.string(),
   takeovers: z.number().int().min(0),
   startedUnixMs: UnixMs,
+  committedUnixMs: UnixMs.optional().describe("when it passed its commit point"),
   candidate: Name.nullable(),
   before: Before,
   loss: Loss.optional().describe("from the commit point on: what this failover may have lost"),

@@ -35,7 +35,7 @@ describe("reign", () => {
   it("raises the epoch by one from claim to end, and names the new primary at the commit point", () => {
     const claimed = claim(steady, intent(), "x1", 1, none);
     expect(claimed).toMatchObject({ epoch: 2, phase: "fencing", primary: "n1" });
-    const promoting = commit(claimed, "n2", "uuid-2");
+    const promoting = commit(claimed, "n2", "uuid-2", 8);
     expect(promoting).toMatchObject({ epoch: 2, phase: "promoting", primary: "n2" });
     expect(end(promoting, "completed", null, 2)).toMatchObject({
       epoch: 2,
@@ -60,15 +60,15 @@ describe("reign", () => {
   it("knows no way back after the commit point and no completion before it", () => {
     const claimed = claim(steady, intent(), "x1", 1, none);
     expect(() => end(claimed, "completed", null, 2)).toThrow(IllegalTransition);
-    expect(() => end(commit(claimed, "n2", "u"), "rolled-back", "internal", 2)).toThrow(IllegalTransition);
-    expect(() => commit(steady, "n2", "u")).toThrow(IllegalTransition);
+    expect(() => end(commit(claimed, "n2", "u", 8), "rolled-back", "internal", 2)).toThrow(IllegalTransition);
+    expect(() => commit(steady, "n2", "u", 8)).toThrow(IllegalTransition);
     expect(() => claim(claimed, intent({ epoch: 2 }), "x2", 3, none)).toThrow(IllegalTransition);
     expect(() => claim(steady, intent({ epoch: 7 }), "x2", 3, none)).toThrow(IllegalTransition);
   });
   it("dates each failover that changed the primary, never backwards, and nothing else", () => {
     const failover = (state: ClusterState, atUnixMs: number) =>
       end(
-        commit(claim(state, intent({ epoch: state.epoch }), "x1", 1, none), "n2", "u"),
+        commit(claim(state, intent({ epoch: state.epoch }), "x1", 1, none), "n2", "u", 8),
         "completed",
         null,
         atUnixMs,
@@ -108,7 +108,7 @@ describe("reign", () => {
     expect(back.unrestored).toEqual(["n2", "n3"]);
     expect(leaving(back, []).unrestored).toEqual(["n2", "n3"]);
     expect(leaving(back, ["n4"], ["n2"]).unrestored).toEqual(["n3", "n4"]);
-    expect(commit(claim(back, intent(), "x1", 1, none), "n2", "u").unrestored).toEqual(["n3"]);
+    expect(commit(claim(back, intent(), "x1", 1, none), "n2", "u", 8).unrestored).toEqual(["n3"]);
     const home = (outcome: "completed" | "blocked") =>
       end(claim(back, intent({ kind: "rejoin", node: "n3" }), "x1", 3, none), outcome, null, 4).unrestored;
     expect(home("completed")).toEqual(["n2"]);
@@ -123,7 +123,7 @@ describe("reign", () => {
     expect(restored(window)).not.toHaveProperty("degraded");
     const claimed = claim(window, intent(), "x1", 7, none);
     expect(end(claimed, "rolled-back", "loss-above-limit", 8).degraded).toEqual(window.degraded);
-    const promoting = commit(claimed, "n2", "uuid-2", loss);
+    const promoting = commit(claimed, "n2", "uuid-2", 8, loss);
     expect(promoting).not.toHaveProperty("degraded");
     expect(end(promoting, "completed", null, 9).last).toMatchObject({ loss });
   });

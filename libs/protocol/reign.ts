@@ -123,6 +123,7 @@ export function commit(
   state: ClusterState,
   candidate: string,
   candidateUuid: string,
+  nowUnixMs: number,
   loss: Loss | null = null,
 ): ClusterState {
   if (state.phase !== "fencing" || state.operation === null) throw new IllegalTransition(state, "commit");
@@ -132,7 +133,12 @@ export function commit(
     phase: "promoting",
     primary: candidate,
     primaryUuid: candidateUuid,
-    operation: { ...state.operation, candidate, ...(loss === null ? {} : { loss }) },
+    operation: {
+      ...state.operation,
+      candidate,
+      committedUnixMs: nowUnixMs,
+      ...(loss === null ? {} : { loss }),
+    },
   };
 }
 

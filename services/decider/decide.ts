@@ -313,7 +313,9 @@ function nodeToRebuild(picture: Picture, now: number, s: Settings): string | nul
 function bootedReadOnly(picture: Picture): boolean {
   const { last, primary, unrestored } = picture.state?.value ?? {};
   if (primary !== undefined && unrestored?.includes(primary)) return true;
-  if ((last?.kind === "switchover" || last?.kind === "failover") && last.outcome === "blocked") return true;
+  // With too few followers it was opened, and writes only wait.
+  const unopened = last?.outcome === "blocked" && last.code !== "too-few-ackers-left";
+  if (unopened && (last.kind === "switchover" || last.kind === "failover")) return true;
   const status = picture.statuses.get(picture.state?.value.primary ?? "")?.status;
   return status?.serverUuid === picture.state?.value.primaryUuid && status?.semiSync?.source === false;
 }

@@ -15,7 +15,8 @@ import { rollBack } from "./roll-back.ts";
 export function isOverdue(op: Operation): boolean {
   const { operation } = op.state;
   if (operation === null || operation.id !== op.intent.operation) return false;
-  return op.ports.nowUnixMs() - operation.startedUnixMs > op.declared.policy.deadlines.forwardMs;
+  const sinceUnixMs = operation.committedUnixMs ?? operation.startedUnixMs;
+  return op.ports.nowUnixMs() - sinceUnixMs > op.declared.policy.deadlines.forwardMs;
 }
 
 export async function giveUpOverdue(op: Operation, error: unknown): Promise<void> {

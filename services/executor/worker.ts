@@ -173,7 +173,8 @@ export class Worker {
           running = op;
         },
       );
-      const last = operation?.state.last;
+      // When it was left, the last to end is another.
+      const last = left ? null : operation?.state.last;
       log.info(
         {
           cluster: intent.cluster,

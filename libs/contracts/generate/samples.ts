@@ -327,6 +327,7 @@ export const SAMPLES: Record<string, Json> = {
       executor: "executor-a",
       takeovers: 1,
       startedUnixMs: 1_700_000_000_000,
+      committedUnixMs: 1_700_000_000_100,
       candidate: "n2",
       before: {
         receiverOn: ["n2"],
