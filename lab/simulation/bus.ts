@@ -22,6 +22,8 @@ import {
 import { NATS_HOST, type Nats, type Puller, type Stored, Unreachable } from "./nats.ts";
 import type { Process } from "./process.ts";
 
+/** Nobody reads it: drawing one for each sample would cost as much as judging it. */
+const TRACE = "00-00000000000000000000000000000001-0000000000000001-01";
 /** As libs/bus waits for JetStream. */
 const DEADLINE_MS = 10_000;
 /** A watch that was cut off reads everything anew within this time. */
@@ -46,7 +48,7 @@ export interface SimulatedBus extends Bus {
 export function createBus(process: Process, nats: Nats, ears: Ears): SimulatedBus {
   const { network } = nats;
   const { timeline } = network;
-  const samples: ((sample: Sample, meta: { traceparent: null }) => void)[] = [];
+  const samples: ((sample: Sample, meta: { traceparent: string }) => void)[] = [];
   const commands = new Map<CommandVerb, (request: never) => Promise<unknown>>();
   const cleanup: (() => void)[] = [];
   process.onDeath.push(() => {
@@ -194,7 +196,7 @@ export function createBus(process: Process, nats: Nats, ears: Ears): SimulatedBu
     drain: async () => undefined,
     sample(sample) {
       for (const handler of samples)
-        network.datagram(NATS_HOST, process.host, process, () => handler(sample, { traceparent: null }));
+        network.datagram(NATS_HOST, process.host, process, () => handler(sample, { traceparent: TRACE }));
     },
     async ask(verb, request) {
       const handler = commands.get(verb);

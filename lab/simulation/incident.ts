@@ -33,6 +33,8 @@ const IDLE_MS = 400;
 const STAY_MS = 1_500;
 
 const config = Config.parse({});
+/** The model servers let everybody in. */
+const ACCESS = { user: "baton", password: "" };
 
 export interface IncidentOptions {
   seed: number;
@@ -233,10 +235,10 @@ export class Incident {
     const { plant } = this.#o;
     const worker = new Worker(
       {
-        bus: plant?.bus?.(bus, open, (node) => ({ host: node, port: PORT })) ?? bus,
+        bus: plant?.bus?.(bus, open, (node) => ({ host: node, port: PORT }), ACCESS) ?? bus,
         log: this.#log(name) as never,
         instance: name,
-        access: () => ({ user: "baton", password: "" }),
+        access: () => ACCESS,
       },
       plant?.open?.(open) ?? open,
     );

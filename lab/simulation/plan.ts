@@ -94,7 +94,7 @@ export function drawPlan(random: Random): Plan {
     faults.push({ type: "errant", node: random.int(1, shape.nodes - 1), atMs: soon() });
   faults.sort((a, b) => a.atMs - b.atMs);
   const lastMs = Math.max(...faults.map((f) => f.atMs), CALM_MS);
-  return { shape, faults, healMs: lastMs + random.logBetween(300, 8_000) };
+  return { shape, faults, healMs: lastMs + random.logBetween(200, 5_000) };
 }
 
 function drawShape(random: Random): Shape {
@@ -165,15 +165,19 @@ function drawNatsCut(random: Random, shape: Shape, atMs: number, forMs: number):
   return { type: "cut", from: some, to: ["nats"], both: random.chance(0.6), atMs, forMs };
 }
 
+/** Somebody who sleeps for so long finds on waking that another has taken over, and perhaps ended. */
+const TAKEN_OVER_MS = 5_200;
+
 /** Half of the strikes hit the first effects, where hands are taken and states claimed. */
 function drawStrike(random: Random, process: string, most: number, atMs: number, forMs: number): Fault {
+  const how = random.pick(["kill", "kill-host", "pause", "pause"] as const);
   return {
     type: "strike",
     process,
     effect: Math.ceil(random.logBetween(1, most)),
     when: random.chance(0.5) ? "before" : "after",
-    how: random.pick(["kill", "kill-host", "pause", "pause"]),
+    how,
     atMs,
-    forMs,
+    forMs: how === "pause" && random.chance(0.3) ? random.between(TAKEN_OVER_MS, 2 * TAKEN_OVER_MS) : forMs,
   };
 }

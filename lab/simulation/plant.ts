@@ -6,13 +6,13 @@
 import type { Bucket, Bus } from "@baton/bus";
 import type { BucketName, ClusterState } from "@baton/contracts";
 import type { OpenSession } from "@baton/executor/core";
-import { dialectFor, type Row, type Session, type Target } from "@baton/mysql";
+import { type Access, dialectFor, type Row, type Session, type Target } from "@baton/mysql";
 
 export interface Plant {
   readonly what: string;
   readonly open?: (open: OpenSession) => OpenSession;
   /** `open` and `targetOf` reach the nodes, for a bug that acts on one. */
-  readonly bus?: (bus: Bus, open: OpenSession, targetOf: (node: string) => Target) => Bus;
+  readonly bus?: (bus: Bus, open: OpenSession, targetOf: (node: string) => Target, access: Access) => Bus;
 }
 
 const dialect = dialectFor("9.7.4");
@@ -75,13 +75,12 @@ export const PLANTS = {
   },
   "open-before-commit": {
     what: "the candidate is opened before the state says that it is the primary",
-    bus: (bus, open, targetOf) =>
+    bus: (bus, open, targetOf, access) =>
       withStates(bus, (states) => ({
         ...states,
         async update(cluster, state, revision) {
           if (state.phase === "promoting") {
             const acks = (await bus.bucket("baton_clusters").get(cluster))?.value.policy.acks ?? 1;
-            const access = { user: "baton", password: "" };
             const how = { connectTimeoutMs: 1_000, name: "baton-planted" };
             const session = await open(targetOf(state.primary), access, how);
             await session.queryAll(dialect.openPrimary({ acks, timeoutMs: null }).join(";"));
