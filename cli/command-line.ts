@@ -225,7 +225,7 @@ old primary its pen back; the exit code is then 1. A transaction that is open ac
 error at its commit and was not written; a statement under way is given time and its answer.
 
 --force overrides these, and nothing that is about safety: a transaction open for more than 10 s (it is cut off);
-somebody's global read lock, as of a backup (writes wait up to 3 s for it, then all is as before); the named node's
+somebody's global read lock, as of a backup (writes wait up to 1 s for it, then all is as before); the named node's
 lag of more than 10 s (it is waited for, writes go on); the named node's downtime.
 
 --at: one for each cluster, kept in NATS, shown by \`baton status\`. A time without a zone is of this machine's zone;
