@@ -21,6 +21,8 @@ Environment:
   BATON_NATS_SERVER  nats-server to run (default: from PATH, then .toolchain/mysql/bin)
   BATON_MYSQLD       mysqld for lab, demo, bench and test (default: the same way)
   BATON_MYSQLBINLOG  mysqlbinlog for the executor, to archive what a rebuild erases (default: beside BATON_MYSQLD, PATH)
+  BATON_MYSQLDUMP    mysqldump and mysql for the executor, for a rebuild where the clone plugin is missing (default: the
+  BATON_MYSQL        same way)
   BATON_DEBUG        not empty: errors print their stack
   NO_COLOR           not empty: no colours
   FORCE_COLOR        not empty: colours even when the output is not a terminal`;
@@ -248,8 +250,10 @@ ${examples("baton switchover shop --dry-run", "baton switchover shop --to db2", 
       "after",
       `
 What the node alone holds is archived first (\`baton history\`). Shows the copy as it goes: bytes, rate, estimate.
-Ctrl-C ends only the showing. Node and donor need the clone plugin. mysqld stops at the end of the copy and
-must be started again by its supervisor (systemd, mysqld_safe, a restart policy) or by you.
+Ctrl-C ends only the showing. With the clone plugin on node and donor mysqld stops at the end of the copy and must
+be started again by its supervisor (systemd, mysqld_safe, a restart policy) or by you. Without it the node is loaded
+from a mysqldump of the donor, which takes longer, keeps mysqld running and needs the privileges at the end of
+deploy/mysql/grants.sql, and mysqldump and mysql beside the executor.
 ${examples("baton rebuild shop db1", "baton rebuild shop db1 --from db3")}`,
     )
     .action(async (cluster, node, o) => (await import("./commands/rebuild.ts")).rebuild(cluster, node, o));
