@@ -21,6 +21,8 @@ Environment:
   BATON_NATS_SERVER  nats-server to run (default: from PATH, then .toolchain/mysql/bin)
   BATON_MYSQLD       mysqld for lab, demo, bench and test (default: the same way)
   BATON_MYSQLBINLOG  mysqlbinlog for the executor, to archive what a rebuild erases (default: beside BATON_MYSQLD, PATH)
+  BATON_MYSQLDUMP    mysqldump and mysql for the executor, for a rebuild where the clone plugin is missing (default: the
+  BATON_MYSQL        same way)
   BATON_DEBUG        not empty: errors print their stack
   NO_COLOR           not empty: no colours
   FORCE_COLOR        not empty: colours even when the output is not a terminal`;
@@ -225,7 +227,7 @@ old primary its pen back; the exit code is then 1. A transaction that is open ac
 error at its commit and was not written; a statement under way is given time and its answer.
 
 --force overrides these, and nothing that is about safety: a transaction open for more than 10 s (it is cut off);
-somebody's global read lock, as of a backup (writes wait up to 3 s for it, then all is as before); the named node's
+somebody's global read lock, as of a backup (writes wait up to 1 s for it, then all is as before); the named node's
 lag of more than 10 s (it is waited for, writes go on); the named node's downtime.
 
 --at: one for each cluster, kept in NATS, shown by \`baton status\`. A time without a zone is of this machine's zone;
@@ -248,8 +250,10 @@ ${examples("baton switchover shop --dry-run", "baton switchover shop --to db2", 
       "after",
       `
 What the node alone holds is archived first (\`baton history\`). Shows the copy as it goes: bytes, rate, estimate.
-Ctrl-C ends only the showing. Node and donor need the clone plugin. mysqld stops at the end of the copy and
-must be started again by its supervisor (systemd, mysqld_safe, a restart policy) or by you.
+Ctrl-C ends only the showing. With the clone plugin on node and donor mysqld stops at the end of the copy and must
+be started again by its supervisor (systemd, mysqld_safe, a restart policy) or by you. Without it the node is loaded
+from a mysqldump of the donor, which takes longer, keeps mysqld running and needs the privileges at the end of
+deploy/mysql/grants.sql, and mysqldump and mysql beside the executor.
 ${examples("baton rebuild shop db1", "baton rebuild shop db1 --from db3")}`,
     )
     .action(async (cluster, node, o) => (await import("./commands/rebuild.ts")).rebuild(cluster, node, o));

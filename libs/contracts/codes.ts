@@ -265,13 +265,18 @@ export const REFUSALS = {
   "cannot-clone": {
     severity: "warning",
     meaning:
-      "The clone plugin, a privilege for it or the same version series is missing on the node or the donor.",
-    action: "The message names the statement that mends it; then `baton rebuild` again.",
+      "The clone plugin or a privilege for it is missing on the node or the donor, and no dump can be made instead: mysqldump, the mysql client or a privilege for it is missing.",
+    action: "The message names what mends it; then `baton rebuild` again.",
   },
   "clone-failed": {
     severity: "critical",
     meaning: "The server gave the copy up; its own error is in the record.",
     action: "The node stays quarantined; Baton begins the copy again after a minute.",
+  },
+  "dump-failed": {
+    severity: "critical",
+    meaning: "mysqldump or the mysql client gave the copy up; what it said is in the record.",
+    action: "A node whose data are gone stays quarantined; Baton begins the copy again after a minute.",
   },
   "deadline-exceeded": {
     severity: "critical",

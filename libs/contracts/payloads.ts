@@ -128,6 +128,7 @@ export const StepName = z.enum([
   "restore",
   "salvage",
   "clone",
+  "dump",
 ]);
 export type StepName = z.infer<typeof StepName>;
 

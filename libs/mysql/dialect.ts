@@ -100,6 +100,7 @@ export interface Dialect {
    * `source`. Then its stages: `stage`, `state`, `estimate`, `copied` (bytes). Fails where the plugin is missing.
    */
   readonly cloneStatus: readonly string[];
+  readonly dump?: DumpDialect;
   /** Column `nowS`, the node's own clock. */
   readonly clock: string;
   /** Column `Log_name`, oldest first. */
@@ -120,6 +121,30 @@ export interface Dialect {
   writeCanary(o: { cluster: string; epoch: number; operation: string }): string[];
   /** Column `checksum`. */
   readCanary(cluster: string): string;
+}
+
+/** What a copy by a dump's text says to the servers. Absent where a flavour has no such way. */
+export interface DumpDialect {
+  /** Column `bytes`: an estimate of what a dump of it comes to. */
+  readonly dataSize: string;
+  /** Column `name`: the databases that are not the server's own. */
+  readonly databases: string;
+  dropDatabase(name: string): string;
+  /** Forgets every binlog and GTID; the node follows nobody. */
+  readonly forgetHistory: string;
+  /** The node, without a history, holds all that is in the set. */
+  adoptHistory(set: string): string;
+  /** Columns `trust` and `events`: settings as they are, for `loadSettings`; null where one cannot be set. */
+  readonly settings: string;
+  /** Lets routines and triggers be created without SUPER, keeps events from running: for a load, or as they were. */
+  loadSettings(o: { trust: boolean; events: boolean | null }): string[];
+  /** Writable for Baton's account alone. */
+  readonly allowLoad: readonly string[];
+  /**
+   * Ends the client (error 1242) unless that session holds the node's lock; else it has the helper lock, by which a successor
+   * finds it.
+   */
+  loadGuard(lockHolder: number): string;
 }
 
 /** The dialect for what `SELECT VERSION()` says. @throws BatonError for servers that Baton cannot lead */

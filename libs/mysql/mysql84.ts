@@ -169,6 +169,25 @@ export const mysql84: Dialect = {
     `SELECT STAGE AS stage, STATE AS state, ESTIMATE AS estimate, DATA AS copied
       FROM performance_schema.clone_progress ORDER BY BEGIN_TIME`,
   ],
+  dump: {
+    dataSize: `SELECT COALESCE(SUM(DATA_LENGTH), 0) AS bytes FROM information_schema.TABLES
+      WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'sys')`,
+    databases: `SELECT SCHEMA_NAME AS name FROM information_schema.SCHEMATA
+      WHERE SCHEMA_NAME NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')`,
+    dropDatabase: (name) => `DROP DATABASE ${"`"}${name.replaceAll("`", "``")}${"`"}`,
+    forgetHistory: "RESET BINARY LOGS AND GTIDS",
+    adoptHistory: (set) => `SET GLOBAL gtid_purged=${quote(set)}`,
+    settings:
+      "SELECT @@GLOBAL.log_bin_trust_function_creators AS trust, NULLIF(@@GLOBAL.event_scheduler, 'DISABLED') = 'ON' AS events",
+    // Error 1419 else: a trigger may not be created without SUPER while there is a binlog (measured), also with sql_log_bin=0.
+    loadSettings: ({ trust, events }) => [
+      `SET GLOBAL log_bin_trust_function_creators=${trust ? "ON" : "OFF"}`,
+      ...(events === null ? [] : [`SET GLOBAL event_scheduler=${events ? "ON" : "OFF"}`]),
+    ],
+    allowLoad: ["SET GLOBAL read_only=ON", "SET GLOBAL super_read_only=OFF"],
+    loadGuard: (lockHolder) =>
+      `DO IF(GET_LOCK('${HELPER_LOCK}', 2) = 1 AND IS_USED_LOCK('${NODE_LOCK}') = ${Math.trunc(lockHolder)}, 0, (SELECT 1 UNION SELECT 2))`,
+  },
   clock: "SELECT UNIX_TIMESTAMP(NOW(6)) AS nowS",
   binlogs: "SHOW BINARY LOGS",
   binlogHead: (name) => `SHOW BINLOG EVENTS IN ${quote(name)} LIMIT 2`,
