@@ -26,7 +26,7 @@ describe("the promises, by the seed", () => {
   }, async () => {
     const traces: string[][] = [[], []];
     for (const lines of traces) await replay({ seed: SEED, incident: 3 }, (line) => lines.push(line));
-    expect(traces[0]?.length).toBeGreaterThan(10);
+    expect(traces[0]?.length).toBeGreaterThan(3);
     expect(traces[0]).toEqual(traces[1]);
   });
 });

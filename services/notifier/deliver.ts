@@ -113,11 +113,17 @@ function wayTo(channel: Channel, report: CourierReport, limits: Limits): IPolicy
     breaker: new ConsecutiveBreaker(limits.breakAfter),
     halfOpenAfter: new ExponentialBackoff(limits.breakMs),
   });
+  // It breaks again after each try in vain: that it is away is said once.
+  let away = false;
   breaker.onBreak((reason) => {
     const why = "error" in reason ? reasonOf(reason.error, channel) : "it is held open";
-    report.away(channel, true, why);
+    if (!away) report.away(channel, true, why);
+    away = true;
   });
-  breaker.onReset(() => report.away(channel, false, ""));
+  breaker.onReset(() => {
+    away = false;
+    report.away(channel, false, "");
+  });
   const tries = retry(passing, {
     maxAttempts: limits.tries - 1,
     backoff: new ExponentialBackoff(limits.retryMs),
