@@ -1,6 +1,6 @@
 /** What the messages carry. Each schema is one row of the table in docs/subjects.md. */
 import { z } from "zod";
-import { DiagnosisCode, Outcome, RefusalCode, Severity } from "./codes.ts";
+import { DiagnosisCode, Outcome, RefusalCode, RepairCode, Severity } from "./codes.ts";
 import { Ms, Name, OperationId, UnixMs } from "./names.ts";
 import { NodeStatus } from "./node-status.ts";
 import { OperationKind, OperationOutcome } from "./state.ts";
@@ -84,12 +84,18 @@ export const Intent = z.object({
   reason: z.string(),
   decider: Name,
   candidate: Name.nullable().describe(
-    "switchover: who shall be primary; rebuild: the donor; null: Baton chooses",
+    "switchover: who shall be primary; rebuild: the donor; split-brain: whose history a person keeps; null: Baton chooses",
   ),
   force: z
     .boolean()
     .optional()
     .describe("switchover: a person goes on although a check that is not about safety fails"),
+  repair: RepairCode.optional().describe("repair, rejoin and split-brain: the fault that is mended"),
+  asked: z.boolean().optional().describe("a person asked for it: it passes the brakes"),
+  inject: z
+    .boolean()
+    .optional()
+    .describe("repair of gtid-drift: the primary gets empty transactions of the same GTIDs"),
   nodes: z
     .record(Name, NodeStatus.nullable())
     .describe("the last status that the decider has seen of each node"),
@@ -116,6 +122,11 @@ export const StepName = z.enum([
   "freeze",
   "salvage",
   "clone",
+  "repair",
+  "stop",
+  "snapshot",
+  "arbitrate",
+  "resume",
 ]);
 export type StepName = z.infer<typeof StepName>;
 
@@ -149,6 +160,9 @@ export const EventType = z.enum([
   "rebuild-progress",
   "errant-salvaged",
   "brake-changed",
+  "node-repaired",
+  "split-brain-snapshot",
+  "split-brain-resolved",
 ]);
 export type EventType = z.infer<typeof EventType>;
 

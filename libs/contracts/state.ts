@@ -1,9 +1,18 @@
 /** The cluster's state and the other KV values. Each change of state is a compare-and-set by an executor. */
 import { z } from "zod";
-import { RefusalCode } from "./codes.ts";
+import { RefusalCode, RepairCode } from "./codes.ts";
 import { GtidSetText, Name, OperationId, UnixMs } from "./names.ts";
 
-export const OperationKind = z.enum(["adopt", "failover", "rejoin", "reopen", "switchover", "rebuild"]);
+export const OperationKind = z.enum([
+  "adopt",
+  "failover",
+  "rejoin",
+  "reopen",
+  "switchover",
+  "rebuild",
+  "repair",
+  "split-brain",
+]);
 export type OperationKind = z.infer<typeof OperationKind>;
 
 /**
@@ -33,6 +42,7 @@ export const RunningOperation = z.object({
   startedUnixMs: UnixMs,
   candidate: Name.nullable(),
   before: Before,
+  repair: RepairCode.optional().describe("the fault that it mends, where it mends one"),
 });
 export type RunningOperation = z.infer<typeof RunningOperation>;
 
@@ -47,6 +57,11 @@ export type EndedOperation = z.infer<typeof EndedOperation>;
 
 /** More than any flap limit counts. */
 export const FAILOVERS_KEPT = 50;
+/** The newest of all nodes together; a reign that mends more within an hour has other troubles. */
+export const REPAIRS_KEPT = 200;
+
+export const MadeRepair = z.object({ code: RepairCode, node: Name, endedUnixMs: UnixMs });
+export type MadeRepair = z.infer<typeof MadeRepair>;
 
 export const ClusterState = z.object({
   cluster: Name,
@@ -70,6 +85,20 @@ export const ClusterState = z.object({
     .describe(
       "when the last completed failovers ended, oldest first, by the executors' clocks; never decreasing",
     ),
+  repairs: z
+    .array(MadeRepair)
+    .max(REPAIRS_KEPT)
+    .optional()
+    .describe("repairs in this reign, oldest first, dated as `failovers`: what cooldown and limit count"),
+  primaryStartedUnixS: z
+    .number()
+    .int()
+    .optional()
+    .describe("start of the primary's server when it was opened last, by its own clock"),
+  leftStopped: z
+    .array(Name)
+    .optional()
+    .describe("nodes whose receiver a rolled-back operation may have stopped and could not start again"),
 });
 export type ClusterState = z.infer<typeof ClusterState>;
 

@@ -46,6 +46,10 @@ export interface Dialect {
 
   /** Semi-sync roles of a primary with k acks, then writes open. The applier must have nothing left to do. */
   openPrimary(o: { acks: number }): string[];
+  /** The same of a primary that is open already. With too few ackers attached, writes wait from now on. */
+  semiSyncSource(o: { acks: number }): string[];
+  /** A transaction that changes nothing, under a GTID of the caller's choice. */
+  emptyTransaction(gtid: string): string[];
   /** Semi-sync roles of a replica, and read-only. The source role goes first: on a replica it blocks the node's own applier. */
   readonly becomeReplica: readonly string[];
   /** Semi-sync off in both roles and read-only: the node takes no part. */

@@ -41,6 +41,17 @@ function source(target: Target, account: ReplicationAccount, tls: boolean): stri
   ];
 }
 
+function semiSyncSource({ acks }: { acks: number }): string[] {
+  return [
+    "SET GLOBAL rpl_semi_sync_replica_enabled=OFF",
+    `SET GLOBAL rpl_semi_sync_source_wait_for_replica_count=${Math.trunc(acks)}`,
+    `SET GLOBAL rpl_semi_sync_source_timeout=${FOREVER_MS}`,
+    "SET GLOBAL rpl_semi_sync_source_wait_no_replica=ON",
+    "SET GLOBAL rpl_semi_sync_source_wait_point='AFTER_SYNC'",
+    "SET GLOBAL rpl_semi_sync_source_enabled=ON",
+  ];
+}
+
 /** MD5 and SHA1 have left the server for a component; SHA2 stayed. */
 const canaryChecksum = "SHA2(CONCAT_WS('#', cluster, epoch, operation, written_at), 256)";
 
@@ -80,15 +91,14 @@ export const mysql84: Dialect = {
       .replaceAll("\n", ""),
 
   // 19.4.10.1: semi-sync goes on while the node is still read-only, so that its first write waits for acks too.
-  openPrimary: ({ acks }) => [
-    "SET GLOBAL rpl_semi_sync_replica_enabled=OFF",
-    `SET GLOBAL rpl_semi_sync_source_wait_for_replica_count=${Math.trunc(acks)}`,
-    `SET GLOBAL rpl_semi_sync_source_timeout=${FOREVER_MS}`,
-    "SET GLOBAL rpl_semi_sync_source_wait_no_replica=ON",
-    "SET GLOBAL rpl_semi_sync_source_wait_point='AFTER_SYNC'",
-    "SET GLOBAL rpl_semi_sync_source_enabled=ON",
-    "SET GLOBAL super_read_only=OFF",
-    "SET GLOBAL read_only=OFF",
+  openPrimary: (o) => [...semiSyncSource(o), "SET GLOBAL super_read_only=OFF", "SET GLOBAL read_only=OFF"],
+  semiSyncSource,
+  // 19.1.4.3, injecting empty transactions: it takes the GTID's place in the history.
+  emptyTransaction: (gtid) => [
+    `SET SESSION gtid_next=${quote(gtid)}`,
+    "BEGIN",
+    "COMMIT",
+    "SET SESSION gtid_next='AUTOMATIC'",
   ],
   // A receiver reads rpl_semi_sync_replica_enabled when it starts (19.4.10.2), so these come before its start.
   becomeReplica: [

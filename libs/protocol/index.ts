@@ -4,5 +4,6 @@ export * from "./donor.ts";
 export * from "./fence.ts";
 export * from "./plan.ts";
 export * from "./reign.ts";
+export * from "./repair.ts";
 export * from "./switchover.ts";
 export * from "./vouch.ts";

@@ -24,7 +24,7 @@ describe("reign", () => {
   it("raises the epoch by one from claim to end, and names the new primary at the commit point", () => {
     const claimed = claim(steady, intent(), "x1", 1, none);
     expect(claimed).toMatchObject({ epoch: 2, phase: "fencing", primary: "n1" });
-    const promoting = commit(claimed, "n2", "uuid-2");
+    const promoting = commit(claimed, "n2", "uuid-2", 0);
     expect(promoting).toMatchObject({ epoch: 2, phase: "promoting", primary: "n2" });
     expect(end(promoting, "completed", null, 2)).toMatchObject({
       epoch: 2,
@@ -49,15 +49,15 @@ describe("reign", () => {
   it("knows no way back after the commit point and no completion before it", () => {
     const claimed = claim(steady, intent(), "x1", 1, none);
     expect(() => end(claimed, "completed", null, 2)).toThrow(IllegalTransition);
-    expect(() => end(commit(claimed, "n2", "u"), "rolled-back", "internal", 2)).toThrow(IllegalTransition);
-    expect(() => commit(steady, "n2", "u")).toThrow(IllegalTransition);
+    expect(() => end(commit(claimed, "n2", "u", 0), "rolled-back", "internal", 2)).toThrow(IllegalTransition);
+    expect(() => commit(steady, "n2", "u", 0)).toThrow(IllegalTransition);
     expect(() => claim(claimed, intent({ epoch: 2 }), "x2", 3, none)).toThrow(IllegalTransition);
     expect(() => claim(steady, intent({ epoch: 7 }), "x2", 3, none)).toThrow(IllegalTransition);
   });
   it("dates each failover that changed the primary, never backwards, and nothing else", () => {
     const failover = (state: ClusterState, atUnixMs: number) =>
       end(
-        commit(claim(state, intent({ epoch: state.epoch }), "x1", 1, none), "n2", "u"),
+        commit(claim(state, intent({ epoch: state.epoch }), "x1", 1, none), "n2", "u", 0),
         "completed",
         null,
         atUnixMs,

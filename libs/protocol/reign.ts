@@ -9,7 +9,9 @@ import {
   type EndedOperation,
   FAILOVERS_KEPT,
   type Intent,
+  type MadeRepair,
   type OperationOutcome,
+  REPAIRS_KEPT,
   type RefusalCode,
   type RunningOperation,
 } from "@baton/contracts";
@@ -33,8 +35,12 @@ function running(intent: Intent, executor: string, nowUnixMs: number, before: Be
     startedUnixMs: nowUnixMs,
     candidate: null,
     before,
+    ...(intent.repair === undefined ? {} : { repair: intent.repair }),
   };
 }
+
+/** What gives way to everything else that keeps the cluster well: a rebuild alone. */
+const IN_CALM: ReadonlySet<Intent["kind"]> = new Set<Intent["kind"]>(["rejoin", "reopen", "repair"]);
 
 /** `steady@e` (or `mending@e`) → `fencing@e+1`, or `steady@e` → `mending@e`. */
 export function claim(
@@ -52,8 +58,9 @@ export function claim(
   }
   if (intent.kind === "switchover" && state.phase === "steady")
     return { ...state, epoch: state.epoch + 1, phase: "fencing", operation };
-  if ((intent.kind === "rejoin" || intent.kind === "reopen") && isCalm(state))
-    return { ...state, phase: "mending", operation };
+  if (intent.kind === "split-brain" && isCalm(state))
+    return { ...state, epoch: state.epoch + 1, phase: "fencing", operation };
+  if (IN_CALM.has(intent.kind) && isCalm(state)) return { ...state, phase: "mending", operation };
   if (intent.kind === "rebuild" && state.phase === "steady") return { ...state, phase: "mending", operation };
   throw new IllegalTransition(state, intent.kind);
 }
@@ -76,7 +83,12 @@ export function beginReplacing(state: ClusterState, node: string, nodeUnixS: num
 }
 
 /** The first reign of a cluster that had none. */
-export function adopted(intent: Intent, primaryUuid: string, nowUnixMs: number): ClusterState {
+export function adopted(
+  intent: Intent,
+  primaryUuid: string,
+  nowUnixMs: number,
+  primaryStartedUnixS?: number,
+): ClusterState {
   return {
     cluster: intent.cluster,
     epoch: 1,
@@ -87,6 +99,7 @@ export function adopted(intent: Intent, primaryUuid: string, nowUnixMs: number):
     last: { id: intent.operation, kind: "adopt", outcome: "completed", code: null, endedUnixMs: nowUnixMs },
     quarantined: [],
     failovers: [],
+    ...(primaryStartedUnixS === undefined ? {} : { primaryStartedUnixS }),
   };
 }
 
@@ -111,19 +124,28 @@ export function takeOver(state: ClusterState, executor: string): ClusterState {
   return { ...state, operation: { ...state.operation, executor, takeovers: state.operation.takeovers + 1 } };
 }
 
-/** `fencing@e+1` → `promoting@e+1`: the point of no return. */
-export function commit(state: ClusterState, candidate: string, candidateUuid: string): ClusterState {
+/** `fencing@e+1` → `promoting@e+1`: the point of no return. `candidateStartedUnixS`: by the candidate's own clock. */
+export function commit(
+  state: ClusterState,
+  candidate: string,
+  candidateUuid: string,
+  candidateStartedUnixS: number,
+): ClusterState {
   if (state.phase !== "fencing" || state.operation === null) throw new IllegalTransition(state, "commit");
   return {
     ...state,
     phase: "promoting",
     primary: candidate,
     primaryUuid: candidateUuid,
+    primaryStartedUnixS: candidateStartedUnixS,
     operation: { ...state.operation, candidate },
   };
 }
 
-/** The end of an operation. Before the commit point a failover's epoch is given back. */
+/**
+ * The end of an operation. Before the commit point a failover's epoch is given back; a split brain that ends there has
+ * left the pen where it was.
+ */
 export function end(
   state: ClusterState,
   outcome: OperationOutcome,
@@ -134,7 +156,8 @@ export function end(
   if (state.operation === null) throw new IllegalTransition(state, "end");
   if (state.phase === "promoting" && outcome === "rolled-back")
     throw new IllegalTransition(state, "roll back");
-  if (state.phase === "fencing" && outcome === "completed") throw new IllegalTransition(state, "complete");
+  if (state.phase === "fencing" && outcome === "completed" && state.operation.kind !== "split-brain")
+    throw new IllegalTransition(state, "complete");
   const last: EndedOperation = {
     id: state.operation.id,
     kind: state.operation.kind,
@@ -151,7 +174,33 @@ export function end(
     quarantined: [...quarantined].sort(),
     ...(state.unbuilt === undefined ? {} : { unbuilt: only(state.unbuilt, quarantined) }),
     failovers: failoversAfter(state, nowUnixMs),
+    ...(state.leftStopped === undefined ? {} : { leftStopped: leftStoppedAfter(state) }),
+    ...repairsAfter(state, outcome, nowUnixMs),
   };
+}
+
+/** Whoever was dealt with, or pointed at a new primary, no longer stands still on Baton's account. */
+function leftStoppedAfter(state: ClusterState): string[] {
+  if (state.phase === "promoting") return [];
+  return (state.leftStopped ?? []).filter((node) => node !== state.operation?.node);
+}
+
+/**
+ * A repair counts when it was made; one of the `repair` kind also when it failed. A new reign begins anew: what is out of place
+ * then has other causes.
+ */
+function repairsAfter(
+  state: ClusterState,
+  outcome: OperationOutcome,
+  nowUnixMs: number,
+): { repairs?: MadeRepair[] } {
+  const { operation } = state;
+  const before = state.phase === "promoting" ? [] : (state.repairs ?? []);
+  const counts = operation?.repair !== undefined && (outcome === "completed" || operation.kind === "repair");
+  if (!counts) return state.repairs === undefined ? {} : { repairs: before };
+  const endedUnixMs = Math.max(nowUnixMs, (before.at(-1)?.endedUnixMs ?? 0) + 1);
+  const made = { code: operation.repair as MadeRepair["code"], node: operation.node, endedUnixMs };
+  return { repairs: [...before, made].slice(-REPAIRS_KEPT) };
 }
 
 /** A failover counts when it has changed the primary. No later date than an earlier one's: `baton ack` compares them. */

@@ -11,6 +11,14 @@ export type Advice = Pick<Alert, "severity" | "code" | "title" | "summary" | "ac
   about: string;
 };
 
+/** What is not `lead <node> home`. */
+const WOULD: Partial<Record<Order["kind"], (order: Order) => string>> = {
+  reopen: ({ node }) => `give ${node} its pen back`,
+  rebuild: ({ node }) => `rebuild ${node}`,
+  repair: ({ node, repair }) => `mend ${repair} on ${node}`,
+  "split-brain": ({ node }) => `shut ${node} and find the lawful primary`,
+};
+
 const YOURS = "Nothing is done in mode advise: do it yourself, or set policy.mode to auto and apply it.";
 
 /** `wish` is what would be ordered in mode `auto`. Null when there is nothing to say, or it has been said. */
@@ -64,7 +72,7 @@ function compose(
       node,
     };
   }
-  const would = kind === "reopen" ? `give ${node} its pen back` : `lead ${node} home`;
+  const would = WOULD[kind]?.(wish) ?? `lead ${node} home`;
   return {
     ...base,
     about: `${kind} ${node}`,

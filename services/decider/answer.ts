@@ -2,8 +2,8 @@
 import type { ClusterView, Diagnosis, NodeRole, NodeView } from "@baton/contracts";
 import { isCalm } from "@baton/protocol";
 import { heldBackNow } from "./brakes.ts";
-import { diagnose, nodeProblems, planNow, primaryExecuted } from "./diagnose.ts";
-import type { Picture } from "./picture.ts";
+import { diagnose, nodeProblems, planNow } from "./diagnose.ts";
+import { type Picture, primaryExecuted } from "./picture.ts";
 import { follows } from "./placement.ts";
 import { liveProbers, type VoteSettings } from "./votes.ts";
 

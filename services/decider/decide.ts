@@ -2,15 +2,24 @@
  * The decider's core: one input in, the next picture and what is to be done out. Pure: every decider that sees the
  * same inputs orders the same operation, by the same name.
  */
-import type { Diagnosis, DiagnosisCode, OperationKind, Vouch } from "@baton/contracts";
+import type { Diagnosis, DiagnosisCode, OperationKind, RepairCode, Vouch } from "@baton/contracts";
 import { DIAGNOSES } from "@baton/contracts";
 import { chooseDonor, isCalm, nextVouch } from "@baton/protocol";
 import { type Advice, adviceFor } from "./advise.ts";
 import { adoptionHeldBack, heldBackNow, limitNow } from "./brakes.ts";
-import { DEATHS, diagnose, primaryExecuted, reachedStatuses, type Verdict } from "./diagnose.ts";
-import { fold, forgetGone, type Input, type Picture } from "./picture.ts";
+import { DEATHS, diagnose, type Verdict } from "./diagnose.ts";
+import { fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
-import { findingOf, liveProbers, reachable, replicaVotes, stands, type VoteSettings } from "./votes.ts";
+import { mayMend, newlyLimited, noteFaults, standingFaults } from "./repairs.ts";
+import {
+  findingOf,
+  liveProbers,
+  reachable,
+  reachedStatuses,
+  replicaVotes,
+  stands,
+  type VoteSettings,
+} from "./votes.ts";
 
 export interface Settings extends VoteSettings {
   decider: string;
@@ -29,6 +38,12 @@ export interface Order {
   candidate?: string | null;
   /** A person goes on although a check that is not about safety fails. */
   force?: boolean;
+  /** The fault that it mends. */
+  repair?: RepairCode;
+  /** A person wants it: it passes the brakes. */
+  asked?: boolean;
+  /** A person wants empty transactions in place of a quarantine. */
+  inject?: boolean;
 }
 
 export type Effect =
@@ -39,6 +54,8 @@ export type Effect =
   | { type: "advise"; advice: Advice }
   /** The flap limit was reached just now: the next failover will be refused. */
   | { type: "flapping"; reason: string }
+  /** A repair has been made as often as its limit allows: it is a person's now. */
+  | { type: "repair-limit"; code: RepairCode; node: string }
   | { type: "vouch"; vouch: Vouch };
 
 /** Between two requests to look now while the evidence is incomplete: an answer takes about 2 ms. */
@@ -64,7 +81,7 @@ export function decide(
   if (input.type === "tick") picture = forgetGone(picture, now);
   if (picture.declared === null || !picture.stateKnown) return { picture, effects };
 
-  picture = suspect(picture, now, s);
+  picture = noteFaults(suspect(picture, now, s), now, s);
   const verdict = diagnose(picture, now, s);
   picture = noteBaseline(picture, verdict);
   picture = noteAstray(picture, now, s);
@@ -95,6 +112,8 @@ export function decide(
     const limit = limitNow(picture, now);
     if (limit?.refusal === "flapping" && limitNow(before, now)?.refusal !== "flapping")
       effects.push({ type: "flapping", reason: limit.reason });
+    for (const limited of newlyLimited(before, picture, now))
+      effects.push({ type: "repair-limit", ...limited });
   }
   if (input.type === "sample" && input.sample.status !== null) {
     const vouch = vouchFor(picture, input.sample.node, now, s);
@@ -205,13 +224,14 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   if (verdict === null) return null;
   const revision = picture.state?.revision ?? 0;
   if (picture.ordered?.stateRevision === revision && now - picture.ordered.atMs < REORDER_MS) return null;
-  const order = (kind: OperationKind, node: string, reason: string): Order => ({
+  const order = (kind: OperationKind, node: string, reason: string, repair?: RepairCode): Order => ({
     kind,
     node,
     epoch: picture.state?.value.epoch ?? 0,
     stateRevision: revision,
     diagnosis: verdict.code,
     reason,
+    ...(repair === undefined ? {} : { repair }),
   });
   if (picture.state === null) {
     return verdict.code === "warming-up" && verdict.node !== null
@@ -239,7 +259,14 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
     const known = picture.statuses.get(node);
     if (known === undefined || now - since < ASTRAY_MS) continue;
     const { astray } = placeReplica(picture, node, known.status, primaryExecuted(picture, state.primary));
-    if (astray !== null) return order("rejoin", node, `${node} is not where it belongs: ${astray}.`);
+    // The others are repairs, each under a policy of its own.
+    if (astray !== null && astray.repair === null)
+      return order("rejoin", node, `${node} is not where it belongs: ${astray.why}.`);
+  }
+  for (const fault of standingFaults(picture, now, s)) {
+    if (!fault.unasked || !mayTry(fault.by)) continue;
+    if (mayMend(picture, fault.code, fault.node, now) === "auto")
+      return order(fault.by, fault.node, `${fault.found}.`, fault.code);
   }
   const node = nodeToRebuild(picture, now, s);
   return node === null ? null : order("rebuild", node, `${node} is quarantined and is to be rebuilt.`);
@@ -269,14 +296,18 @@ function nodeToRebuild(picture: Picture, now: number, s: Settings): string | nul
 }
 
 /**
- * A primary that restarted is read-only by its boot configuration, and its semi-sync role is off. A person's hand leaves that
- * on; so does a switchover that froze it and lost it before it could give the pen back.
+ * A primary that restarted is read-only by its boot configuration, its semi-sync role is off, and its start is not the one at which
+ * it was open. A person's hand changes the first two at most. A switchover that froze it and lost it before it could give
+ * the pen back leaves all three as they were.
  */
 function bootedReadOnly(picture: Picture): boolean {
   const last = picture.state?.value.last;
   if (last?.kind === "switchover" && last.outcome === "blocked") return true;
   const status = picture.statuses.get(picture.state?.value.primary ?? "")?.status;
-  return status?.serverUuid === picture.state?.value.primaryUuid && status?.semiSync?.source === false;
+  if (status?.serverUuid !== picture.state?.value.primaryUuid || status?.semiSync?.source !== false)
+    return false;
+  const openedS = picture.openedStartS ?? picture.state?.value.primaryStartedUnixS;
+  return openedS === undefined || Math.abs(openedS - status.startedUnixS) > 2;
 }
 
 function vouchFor(picture: Picture, node: string, now: number, s: Settings): Vouch | null {

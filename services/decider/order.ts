@@ -34,7 +34,8 @@ const PEER_GRACE_MS = 250;
 const YIELDS: Partial<Record<OperationKind, ReadonlySet<OperationKind>>> = {
   rejoin: new Set(["failover"]),
   reopen: new Set(["failover"]),
-  rebuild: new Set(["failover", "reopen", "rejoin"]),
+  repair: new Set(["failover"]),
+  rebuild: new Set(["failover", "reopen", "rejoin", "repair", "split-brain"]),
 };
 
 export function operationName(cluster: string, order: Order): string {
@@ -87,6 +88,9 @@ export async function giveOrder(
     decider,
     candidate: order.candidate ?? null,
     ...(order.force === true ? { force: true } : {}),
+    ...(order.repair === undefined ? {} : { repair: order.repair }),
+    ...(order.asked === true ? { asked: true } : {}),
+    ...(order.inject === true ? { inject: true } : {}),
     nodes: Object.fromEntries(nodes.map((n) => [n, statuses.get(n) ?? null])),
   };
   let expected = lastSequence;

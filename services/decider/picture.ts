@@ -12,8 +12,9 @@ import type {
   Sample,
   Vouch,
 } from "@baton/contracts";
+import { GtidSet } from "@baton/mysql/gtid";
 import { type Brakes, NO_BRAKES } from "@baton/protocol";
-import { dateFailovers } from "./brakes.ts";
+import { dateEnds } from "./brakes.ts";
 
 export interface Seen {
   sample: Sample;
@@ -42,6 +43,8 @@ export interface Picture {
   readonly brakesKnown: boolean;
   /** The state's date of each failover → when it ended by our own clock */
   readonly failoversMs: ReadonlyMap<number, number>;
+  /** The same of each repair. */
+  readonly repairsMs: ReadonlyMap<number, number>;
   /** What a person has been advised of in this diagnosis, so that it is said once. */
   readonly advised: { readonly diagnosis: Diagnosis; readonly about: string } | null;
   /** node → prober → last sample */
@@ -57,6 +60,10 @@ export interface Picture {
   readonly diagnosis: Diagnosis | null;
   /** node → since when it has been out of its place */
   readonly astraySince: ReadonlyMap<string, number>;
+  /** fault (repairs.ts) → since when it has stood */
+  readonly faultySince: ReadonlyMap<string, number>;
+  /** When the primary's server started that was last seen writable in this reign, by its own clock. */
+  readonly openedStartS: number | null;
   /** The order given from this revision of the state, so that it is given once. */
   readonly ordered: { readonly stateRevision: number; readonly atMs: number } | null;
   /** node → when its ledger entry was last written from here */
@@ -73,6 +80,7 @@ export function emptyPicture(cluster: string, now: number): Picture {
     brakes: NO_BRAKES,
     brakesKnown: false,
     failoversMs: new Map(),
+    repairsMs: new Map(),
     advised: null,
     seen: new Map(),
     statuses: new Map(),
@@ -82,6 +90,8 @@ export function emptyPicture(cluster: string, now: number): Picture {
     lookedMs: Number.NEGATIVE_INFINITY,
     diagnosis: null,
     astraySince: new Map(),
+    faultySince: new Map(),
+    openedStartS: null,
     ordered: null,
     vouchedMs: new Map(),
   };
@@ -98,6 +108,15 @@ export type Input =
   | { type: "order-failed"; stateRevision: number }
   | { type: "tick" };
 
+function sameReign(a: ClusterState | undefined, b: ClusterState | null): boolean {
+  return a !== undefined && b !== null && a.primaryUuid === b.primaryUuid;
+}
+
+/** All that the primary is known to have executed. */
+export function primaryExecuted(picture: Picture, primary: string): GtidSet {
+  return GtidSet.parse(picture.statuses.get(primary)?.status.executed ?? "");
+}
+
 /** A lower count within this time is a late message, after it a prober that started again. */
 const LATE_MS = 1_000;
 
@@ -112,13 +131,22 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
       return {
         ...picture,
         state: input.state === null ? null : { value: input.state, revision: input.revision, sinceMs: now },
-        failoversMs: dateFailovers(
+        failoversMs: dateEnds(
           picture.failoversMs,
           input.state?.failovers ?? [],
           picture.state !== null,
           now,
           input.nowUnixMs,
         ),
+        repairsMs: dateEnds(
+          picture.repairsMs,
+          (input.state?.repairs ?? []).map((r) => r.endedUnixMs),
+          picture.state !== null,
+          now,
+          input.nowUnixMs,
+        ),
+        faultySince: new Map(),
+        openedStartS: sameReign(picture.state?.value, input.state) ? picture.openedStartS : null,
         astraySince: new Map(),
       };
     case "state-known":
@@ -152,7 +180,9 @@ function foldSample(picture: Picture, sample: Sample, now: number): Picture {
   if (sample.status === null) return { ...picture, seen };
   const statuses = new Map(picture.statuses);
   statuses.set(sample.node, { status: sample.status, atMs: now });
-  return { ...picture, seen, statuses };
+  const { readOnly, serverUuid, startedUnixS } = sample.status;
+  const open = !readOnly && serverUuid === picture.state?.value.primaryUuid;
+  return { ...picture, seen, statuses, openedStartS: open ? startedUnixS : picture.openedStartS };
 }
 
 /** Forgets probers that have been silent for a minute, so that instances that came and went do not pile up. */

@@ -16,7 +16,7 @@ export async function adopt(op: Operation): Promise<void> {
     if (status.readOnly) throw new Refusal("state-changed", `${node} is read-only now`);
     const writable = others.filter((_, i) => rest[i]?.readOnly === false);
     if (writable.length > 0) throw new Refusal("state-changed", `${writable.join(", ")} accept writes too`);
-    await op.change(adopted(op.intent, status.serverUuid, op.ports.nowUnixMs()));
+    await op.change(adopted(op.intent, status.serverUuid, op.ports.nowUnixMs(), status.startedUnixS));
     return {
       value: null,
       summary: `${node} is the primary of epoch 1`,

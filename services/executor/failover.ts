@@ -96,7 +96,8 @@ async function towardsCommit(op: Operation): Promise<void> {
   });
 
   await op.step("commit", async () => {
-    await op.change(commit(op.state, choice.candidate.node, choice.candidate.status.serverUuid));
+    const { serverUuid, startedUnixS } = choice.candidate.status;
+    await op.change(commit(op.state, choice.candidate.node, serverUuid, startedUnixS));
     return {
       value: null,
       summary: `${choice.candidate.node} is the primary of epoch ${op.epoch}; from here there is no way back`,
@@ -135,13 +136,15 @@ async function rollBack(op: Operation, code: RefusalCode, why: string): Promise<
   const { deadlines } = op.declared.policy;
   const { before } = op.state.operation as NonNullable<typeof op.state.operation>;
   const notRestored: Record<string, string> = {};
+  const leftStopped = new Set(op.state.leftStopped);
   await op.confirmMine();
   await op.step("roll-back", async () => {
     await Promise.all(
       [...before.receiverOn, ...before.writable].map(async (node) => {
         try {
-          // A node that could not be reached until now was not changed either.
+          // A node that could not be reached until now was not changed either, unless by a predecessor.
           const hand = await within(op.hand(node, 0), 0).catch(() => null);
+          if (hand === null && op.takenOver && before.receiverOn.includes(node)) leftStopped.add(node);
           if (hand === null) return;
           op.assertMine();
           if (before.writable.includes(node))
@@ -149,10 +152,13 @@ async function rollBack(op: Operation, code: RefusalCode, why: string): Promise<
           else await hand.run(hand.dialect.startReceiver, deadlines.openMs);
         } catch (error) {
           notRestored[node] = error instanceof Error ? error.message : String(error);
+          if (before.receiverOn.includes(node)) leftStopped.add(node);
         }
       }),
     );
-    await op.change(end(op.state, "rolled-back", code, op.ports.nowUnixMs()));
+    // Nobody stopped these on purpose: whoever finds one standing still starts it.
+    const state = { ...op.state, leftStopped: [...leftStopped].sort() };
+    await op.change(end(state, "rolled-back", code, op.ports.nowUnixMs()));
     return { value: null, summary: `as it was before: ${why}`, detail: { restored: before, notRestored } };
   });
   op.event({

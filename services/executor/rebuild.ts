@@ -6,6 +6,7 @@
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet, missingPrivileges } from "@baton/mysql";
 import { beginReplacing, chooseDonor, end, healthyAckers, heldBy } from "@baton/protocol";
+import { beside, handOn } from "./ask-node.ts";
 import { type CloneState, clone, follow, readClone, teller } from "./clone.ts";
 import { killClients, shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
@@ -317,25 +318,4 @@ async function putBack(op: Operation, node: string): Promise<void> {
 function targetOf(op: Operation, node: string) {
   const { host, port } = op.declared.nodes[node] ?? { host: "", port: 0 };
   return { host, port };
-}
-
-function handOn(op: Operation, node: string): Promise<Hand> {
-  return op.hand(node, op.declared.policy.deadlines.openMs).catch((error: unknown) => {
-    if (error instanceof Error && error.name === "Superseded") throw error;
-    throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
-  });
-}
-
-/** Asks a node over a session without its lock: nothing is changed by it. */
-async function beside<T>(op: Operation, node: string, ask: (hand: Hand) => Promise<T>): Promise<T> {
-  const helper = await op.ports
-    .openLook(op.cluster, node, op.declared.policy.deadlines.openMs)
-    .catch((error: unknown) => {
-      throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
-    });
-  try {
-    return await ask(helper);
-  } finally {
-    helper.destroy();
-  }
 }

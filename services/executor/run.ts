@@ -11,6 +11,7 @@ import { rebuild } from "./rebuild.ts";
 import { Refusal, Superseded } from "./refusal.ts";
 import { rejoin } from "./rejoin.ts";
 import { reopen } from "./reopen.ts";
+import { repair } from "./repair.ts";
 import { switchover } from "./switchover.ts";
 
 /** What was published is stored within this time, or its loss is logged. */
@@ -98,6 +99,7 @@ export async function runIntent(
       else if (intent.kind === "switchover") await switchover(op);
       else if (intent.kind === "reopen") await reopen(op);
       else if (intent.kind === "rebuild") await rebuild(op);
+      else if (intent.kind === "repair") await repair(op);
       else await rejoin(op);
     }
   } catch (error) {
@@ -116,8 +118,14 @@ export async function runIntent(
   return { entry, operation: op };
 }
 
-/** What Baton orders by itself. A switchover or a rebuild that a person asked for passes every brake. */
-const AUTOMATIC: ReadonlySet<OperationKind> = new Set<OperationKind>(["failover", "rejoin", "reopen"]);
+/** What Baton orders by itself. A switchover, a rebuild or a repair that a person asked for passes every brake. */
+const AUTOMATIC: ReadonlySet<OperationKind> = new Set<OperationKind>([
+  "failover",
+  "rejoin",
+  "reopen",
+  "repair",
+  "split-brain",
+]);
 
 /**
  * A brake that was put on while the intent was under way: it ends here, with nothing touched. What runs already is
@@ -125,7 +133,7 @@ const AUTOMATIC: ReadonlySet<OperationKind> = new Set<OperationKind>(["failover"
  */
 async function heedBrakes(op: Operation): Promise<void> {
   const { intent, declared, ports } = op;
-  if (!AUTOMATIC.has(intent.kind)) return;
+  if (!AUTOMATIC.has(intent.kind) || intent.asked === true) return;
   const why = heldBack(declared, await ports.brakes(op.cluster));
   if (why === null) return;
   await op.change(declined(op.state, intent, ports.executor, "paused", ports.nowUnixMs()));

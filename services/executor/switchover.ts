@@ -70,7 +70,7 @@ async function towardsCommit(op: Operation, touched: Touched): Promise<void> {
     touched.stopped = true;
     // It has received all that there is; stopped while the state is written, it costs no client a moment.
     void candidate.run(candidate.dialect.stopReceiver, openMs).catch(() => undefined);
-    await op.change(commit(op.state, candidate.node, status.serverUuid));
+    await op.change(commit(op.state, candidate.node, status.serverUuid, status.startedUnixS));
     return {
       value: null,
       summary: `${candidate.node} is the primary of epoch ${op.epoch}; from here there is no way back`,

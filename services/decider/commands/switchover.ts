@@ -6,9 +6,8 @@ import { BatonError, type CommandReply, type CommandRequest } from "@baton/contr
 import { expectedPauseMs, forbidding, planSwitchover } from "@baton/protocol";
 import { nearest } from "@baton/runtime";
 import type { Order } from "../decide.ts";
-import { reachedStatuses } from "../diagnose.ts";
 import type { Picture } from "../picture.ts";
-import { liveProbers, type VoteSettings } from "../votes.ts";
+import { liveProbers, reachedStatuses, type VoteSettings } from "../votes.ts";
 
 export interface PlannedSwitchover {
   reply: Omit<CommandReply<"switchover">, "operation">;

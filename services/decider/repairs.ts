@@ -1,0 +1,166 @@
+/**
+ * What Baton could mend in this cluster now, and whether it may: the faults of single nodes with since when each stands, the policy of
+ * each, its cooldown and its limit. Pure. What is mended and how is in the executor's repair.ts and rejoin.ts.
+ */
+import { type DiagnosisCode, type NodeStatus, RepairCode } from "@baton/contracts";
+import { answersAlone, isCalm, primarySemiSyncFaults, waitingThoughHeld } from "@baton/protocol";
+import { type Picture, primaryExecuted } from "./picture.ts";
+import { follows, placeReplica } from "./placement.ts";
+import { reachedStatuses, type VoteSettings } from "./votes.ts";
+
+export interface Fault {
+  code: RepairCode;
+  node: string;
+  found: string;
+  /** The operation that mends it. */
+  by: "rejoin" | "repair";
+  /** Baton would mend it by itself; else a person must want it, as with what a person has stopped. */
+  unasked: boolean;
+  /** When this changes it is another fault, that has only just begun. */
+  mark: string;
+}
+
+/** Reads that are under way while an operation ends settle in this time. */
+const STANDS_MS = 1_000;
+/** A commit waits for its ack for as long as the network takes; nobody's takes this long when the replicas have it already. */
+const WAITING_STANDS_MS = 2_000;
+const HOUR_MS = 3_600_000;
+
+/** Gravest first. Nothing while the primary is suspect or an operation runs: what is seen then will pass. */
+export function faultsNow(picture: Picture, now: number, s: VoteSettings): Fault[] {
+  const { state, declared } = picture;
+  if (state === null || declared === null || !isCalm(state.value) || picture.suspectSinceMs !== null)
+    return [];
+  const { primary } = state.value;
+  const statuses = new Map(
+    [...reachedStatuses(picture, now, s)].filter(
+      ([node]) => (picture.statuses.get(node)?.atMs ?? 0) > state.sinceMs,
+    ),
+  );
+  const executed = primaryExecuted(picture, primary);
+  const faults: Fault[] = [];
+  const ofPrimary = statuses.get(primary);
+  if (ofPrimary !== undefined) faults.push(...primaryFaults(picture, primary, ofPrimary, statuses));
+  for (const [node, status] of statuses) {
+    if (node === primary || declared.nodes[node] === undefined || node === state.value.operation?.node)
+      continue;
+    const { astray, faults: own } = placeReplica(picture, node, status, executed);
+    const { why = "", repair = null } = astray ?? {};
+    if (repair !== null)
+      faults.push({
+        code: repair,
+        node,
+        found: `${node} is not where it belongs: ${why}`,
+        by: "rejoin",
+        unasked: true,
+        mark: "",
+      });
+    for (const fault of own) faults.push({ ...fault, node, mark: "" });
+  }
+  const gravity = (code: RepairCode) => RepairCode.options.indexOf(code);
+  return faults.sort((a, b) => gravity(a.code) - gravity(b.code));
+}
+
+function primaryFaults(
+  picture: Picture,
+  node: string,
+  status: NodeStatus,
+  statuses: ReadonlyMap<string, NodeStatus>,
+): Fault[] {
+  const { declared, state } = picture;
+  if (declared === null || state === null || status.readOnly) return [];
+  const { policy } = declared;
+  const fault = (code: RepairCode, found: string, unasked = true, mark = ""): Fault[] => [
+    { code, node, found, by: "repair", unasked, mark },
+  ];
+  const ackers = [...statuses]
+    .filter(([n]) => n !== node && !state.value.quarantined.includes(n))
+    .map(([, of]) => of)
+    .filter((of) => follows(of, state.value.primaryUuid, declared.nodes[node]));
+  // Semi-sync switched on before they are there would stop every write.
+  const enough = ackers.filter((of) => of.replica?.receiver === "on").length >= policy.acks;
+  if (answersAlone(status))
+    return fault("semi-sync-off", `${node} answers writes that no replica has acknowledged`, enough);
+  const wrong = primarySemiSyncFaults(status.semiSync, policy);
+  if (wrong.length > 0) return fault("semi-sync-broken", `${node} ${wrong.join(", ")}`, enough);
+  const waiting = waitingThoughHeld(status, ackers, policy.acks);
+  return waiting === null
+    ? []
+    : fault(
+        "semi-sync-waiting",
+        `${status.semiSync?.waiting} sessions wait on ${node} for acks of ${waiting}, which enough replicas hold`,
+        true,
+        status.executed,
+      );
+}
+
+const keyOf = (f: Fault) => `${f.code} ${f.node} ${f.mark}`;
+
+/** Keeps, for each fault, since when it has stood without a break. */
+export function noteFaults(picture: Picture, now: number, s: VoteSettings): Picture {
+  const faults = faultsNow(picture, now, s);
+  if (faults.length === 0 && picture.faultySince.size === 0) return picture;
+  const faultySince = new Map(
+    faults.map((f) => [keyOf(f), picture.faultySince.get(keyOf(f)) ?? now] as const),
+  );
+  return { ...picture, faultySince };
+}
+
+/** The faults that have stood long enough to be called so. */
+export function standingFaults(picture: Picture, now: number, s: VoteSettings): Fault[] {
+  return faultsNow(picture, now, s).filter((f) => {
+    const sinceMs = picture.faultySince.get(keyOf(f));
+    return (
+      sinceMs !== undefined &&
+      now - sinceMs >= (f.code === "semi-sync-waiting" ? WAITING_STANDS_MS : STANDS_MS)
+    );
+  });
+}
+
+export type Leave = "auto" | "ask" | "never" | "cooldown" | "repair-limit";
+
+/** May Baton mend this on this node by itself? Only on `auto`; the others say why not. */
+export function mayMend(picture: Picture, code: RepairCode, node: string, now: number): Leave {
+  const repairs = picture.declared?.policy.repairs;
+  if (repairs === undefined) return "never";
+  if (repairs[code] !== "auto") return repairs[code];
+  const agesMs = (picture.state?.value.repairs ?? [])
+    .filter((r) => r.code === code && r.node === node)
+    .map((r) => now - (picture.repairsMs.get(r.endedUnixMs) ?? now));
+  if (agesMs.filter((ageMs) => ageMs < HOUR_MS).length >= repairs.perHour) return "repair-limit";
+  return agesMs.some((ageMs) => ageMs < repairs.cooldownMs) ? "cooldown" : "auto";
+}
+
+/** What an alert adds to the code book: why Baton does not mend this by itself here, and the command that does. */
+export function leftToPerson(
+  picture: Picture,
+  code: DiagnosisCode,
+  node: string | null,
+  now: number,
+): string | null {
+  const repair = RepairCode.safeParse(code);
+  if (!repair.success || node === null) return null;
+  const command = `baton repair ${picture.cluster} ${node}`;
+  switch (mayMend(picture, repair.data, node, now)) {
+    case "ask":
+      return `policy.repairs.${code} is ask: ${command} mends it, with --dry-run it shows how.`;
+    case "never":
+      return `policy.repairs.${code} is never: it is yours to mend.`;
+    case "repair-limit":
+      return `It has been mended as often as policy.repairs.perHour allows: find out who undoes it; ${command} does it once more.`;
+    default:
+      return null;
+  }
+}
+
+/** Repairs that have reached their limit between two pictures: each is told once. */
+export function newlyLimited(
+  before: Picture,
+  after: Picture,
+  now: number,
+): { code: RepairCode; node: string }[] {
+  const known = new Set((before.state?.value.repairs ?? []).map((r) => r.endedUnixMs));
+  return (after.state?.value.repairs ?? [])
+    .filter((r) => !known.has(r.endedUnixMs) && mayMend(after, r.code, r.node, now) === "repair-limit")
+    .map(({ code, node }) => ({ code, node }));
+}
