@@ -134,8 +134,11 @@ function suspect(picture: Picture, now: number, s: Settings): Picture {
   const against = [...(picture.seen.get(primary) ?? [])].filter(
     ([prober, seen]) => stands(seen, live.has(prober), now, s) && findingOf(seen.sample) !== "alive",
   );
+  // One that is off tries no more, so what it lost once is no word of now.
   const lost = replicaVotes({ ...picture, suspectSinceMs: null }, primary, now, s).some(
-    (v) => v.finds === "lost" || v.finds === "silent",
+    (v) =>
+      (v.finds === "lost" || v.finds === "silent") &&
+      picture.statuses.get(v.node)?.status.replica?.receiver !== "off",
   );
   if (against.length === 0 && !lost)
     return picture.suspectSinceMs === null ? picture : { ...picture, suspectSinceMs: null };
