@@ -120,7 +120,7 @@ ${examples("baton status", "baton status shop --watch", "baton status --json | j
     .addHelpText(
       "after",
       `
-Diagnoses, status and alerts go on; no failover, rejoin or reopening is begun. What runs already is never
+Diagnoses, status and alerts go on; no failover, rejoin, reopening or repair is begun. What runs already is never
 interrupted, and what a person orders is still done.
 ${examples('baton pause shop --reason "moving the rack"', 'baton pause --all --reason "network maintenance"')}`,
     )
