@@ -95,6 +95,12 @@ export const ClusterState = z.object({
     .int()
     .optional()
     .describe("start of the primary's server when it was opened last, by its own clock"),
+  undecided: z
+    .array(Name)
+    .optional()
+    .describe(
+      "nodes whose histories each hold acknowledged writes that the others have not: a person chooses, nothing is done by itself",
+    ),
   leftStopped: z
     .array(Name)
     .optional()

@@ -74,6 +74,10 @@ export interface Dialect {
   readonly obstacles: string;
   /** Ends those who wait for an ack; killed first, they get no OK. */
   readonly semiSyncSourceOff: string;
+  /** Who is connected and what it does, at most so many; statements are cut to 200 characters. */
+  sessions(most: number): string;
+  /** Columns `File` and `Position` of the binary log. */
+  readonly position: string;
   /** Column `id`: sessions that may write, but for this one, replication's own and Baton's. */
   readonly clientSessions: string;
   kill(threadId: number): string;

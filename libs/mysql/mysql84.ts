@@ -140,6 +140,13 @@ export const mysql84: Dialect = {
         AND t.PROCESSLIST_COMMAND NOT LIKE 'Binlog Dump%') AS oldestMs,
     EXISTS (SELECT 1 FROM performance_schema.metadata_locks
       WHERE OBJECT_TYPE = 'GLOBAL' AND LOCK_STATUS = 'GRANTED' AND LOCK_TYPE = 'SHARED') AS locked`,
+  sessions: (
+    most,
+  ) => `SELECT PROCESSLIST_ID AS id, PROCESSLIST_USER AS user, PROCESSLIST_HOST AS host, PROCESSLIST_DB AS db,
+    PROCESSLIST_COMMAND AS command, PROCESSLIST_STATE AS state, PROCESSLIST_TIME AS timeS, LEFT(PROCESSLIST_INFO, 200) AS info
+    FROM performance_schema.threads WHERE TYPE = 'FOREGROUND' AND PROCESSLIST_ID IS NOT NULL
+    ORDER BY PROCESSLIST_COMMAND = 'Sleep', PROCESSLIST_ID LIMIT ${Math.trunc(most)}`,
+  position: "SHOW BINARY LOG STATUS",
   semiSyncSourceOff: "SET GLOBAL rpl_semi_sync_source_enabled=OFF",
   // Dump threads stay: an ack that still comes makes a killed waiter's transaction the cluster's and not an errant
   // one. Baton's sessions are told by account and program name both, because clients may share the account.

@@ -5,5 +5,6 @@ export * from "./fence.ts";
 export * from "./plan.ts";
 export * from "./reign.ts";
 export * from "./repair.ts";
+export * from "./split-brain.ts";
 export * from "./switchover.ts";
 export * from "./vouch.ts";

@@ -242,6 +242,8 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
       : null;
   }
   const { value: state, sinceMs } = picture.state;
+  // Two histories compete: a person chooses, and until then every further step might be the wrong one.
+  if ((state.undecided ?? []).length > 0) return null;
   const failedLast = state.last !== null && state.last.outcome !== "completed";
   const mayTry = (kind: OperationKind) =>
     !failedLast || state.last?.kind !== kind || now - sinceMs >= s.retryMs;
@@ -266,7 +268,7 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
     if (astray !== null && astray.repair === null)
       return order("rejoin", node, `${node} is not where it belongs: ${astray.why}.`);
   }
-  for (const fault of standingFaults(picture, now, s)) {
+  for (const fault of standingFaults(picture, now)) {
     if (!fault.unasked || !mayTry(fault.by)) continue;
     if (mayMend(picture, fault.code, fault.node, now) === "auto")
       return order(fault.by, fault.node, `${fault.found}.`, fault.code);

@@ -69,7 +69,14 @@ function durabilityUnproven(picture: Picture): string | null {
 /** Would a failover succeed now, and would Baton make it? What is not safe is said before what is only not due. */
 export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | null {
   if (picture.declared === null || picture.state === null) return null;
-  const { primary, quarantined } = picture.state.value;
+  const { primary, quarantined, undecided = [] } = picture.state.value;
+  if (undecided.length > 0)
+    return {
+      possible: false,
+      refusal: "diverged",
+      reason: `${undecided.join(" and ")} hold two histories; choose: ${undecided.map((n) => `baton repair ${picture.cluster} ${n} --keep`).join(" or ")}`,
+      notChosen: [],
+    };
   const unproven = durabilityUnproven(picture);
   if (unproven !== null)
     return { possible: false, refusal: "durability-unproven", reason: unproven, notChosen: [] };
@@ -216,6 +223,9 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
   if (mostly("auth"))
     return { ...evidence, code: "credentials-failing", summary: `${primary} refuses Baton's account.` };
 
+  const split = picture.faults.find((f) => f.code === "split-brain");
+  if (split !== undefined) return { ...evidence, code: "split-brain", summary: `${split.found}.` };
+
   const known = picture.statuses.get(primary);
   // Right after a change of state the last status may be of the time before it.
   const present = known !== undefined && known.atMs > state.sinceMs ? known.status : null;
@@ -245,8 +255,8 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
       node: primary,
       text: `${semi.clients} ackers are attached to ${primary}, a write needs ${semi.acks}`,
     });
-  for (const fault of standingFaults(picture, now, s))
-    if (fault.node === primary && fault.code !== "semi-sync-off")
+  for (const fault of standingFaults(picture, now))
+    if (fault.node === primary && fault.by === "repair" && fault.code !== "semi-sync-off")
       problems.push({ code: fault.code, node: primary, text: fault.found });
   const executed = primaryExecuted(picture, primary);
   for (const node of Object.keys(picture.declared?.nodes ?? {})) {

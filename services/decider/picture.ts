@@ -15,6 +15,7 @@ import type {
 import { GtidSet } from "@baton/mysql/gtid";
 import { type Brakes, NO_BRAKES } from "@baton/protocol";
 import { dateEnds } from "./brakes.ts";
+import type { Fault } from "./repairs.ts";
 
 export interface Seen {
   sample: Sample;
@@ -60,8 +61,8 @@ export interface Picture {
   readonly diagnosis: Diagnosis | null;
   /** node → since when it has been out of its place */
   readonly astraySince: ReadonlyMap<string, number>;
-  /** fault (repairs.ts) → since when it has stood */
-  readonly faultySince: ReadonlyMap<string, number>;
+  /** What is broken and could be mended, gravest first. */
+  readonly faults: readonly Fault[];
   /** When the primary's server started that was last seen writable in this reign, by its own clock. */
   readonly openedStartS: number | null;
   /** The order given from this revision of the state, so that it is given once. */
@@ -90,7 +91,7 @@ export function emptyPicture(cluster: string, now: number): Picture {
     lookedMs: Number.NEGATIVE_INFINITY,
     diagnosis: null,
     astraySince: new Map(),
-    faultySince: new Map(),
+    faults: [],
     openedStartS: null,
     ordered: null,
     vouchedMs: new Map(),
@@ -145,7 +146,7 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
           now,
           input.nowUnixMs,
         ),
-        faultySince: new Map(),
+        faults: [],
         openedStartS: sameReign(picture.state?.value, input.state) ? picture.openedStartS : null,
         astraySince: new Map(),
       };

@@ -161,7 +161,7 @@ describe("a person's order", () => {
   const ask = (s: Scene, o: { node?: string; inject?: boolean; dryRun?: boolean } = {}) => {
     const request = { cluster: "shop", node: null, dryRun: false, inject: false, keep: false, ...o };
     try {
-      const { order, reply } = planRepair(s.picture, request, s.now, s.settings);
+      const { order, reply } = planRepair(s.picture, request);
       return order === null
         ? reply.faults.map((f) => `${f.node} ${f.code}`).join()
         : `${order.kind} ${order.repair}`;
@@ -219,5 +219,50 @@ describe("a primary that is read-only with semi-sync off", () => {
     };
     expect(begun(100)).toEqual([]);
     expect(begun(50)).toEqual(["reopen n1"]);
+  });
+});
+
+describe("a second pen", () => {
+  const own = { readOnly: false, executed: `${uuid("n1")}:1-10,${uuid("n3")}:1` };
+
+  it("that has written is a split brain, settled as one; that has not is only led home", () => {
+    const s = calm();
+    expect(watch(s, 3, { node: own })).toEqual(["split-brain n1"]);
+    expect(s.code()).toBe("split-brain");
+    expect(watch(calm(), 4, { node: { readOnly: false } })).toEqual(["rejoin n3"]);
+  });
+
+  it("that others follow is a split brain before it has written", () => {
+    const s = calm();
+    for (let i = 0; i < 3; i++) {
+      s.now += 1_000;
+      s.sample("n1");
+      s.replica("n2", { sourceUuid: uuid("n3"), sourceHost: "h3" });
+      s.replica("n3", null, "p1", { readOnly: false });
+    }
+    expect(s.orders()[0]).toBe("split-brain n1");
+  });
+
+  it("is not touched by another way where the policy says ask", () => {
+    const s = calm({ "split-brain": "ask" });
+    expect(watch(s, 5, { node: own })).toEqual([]);
+    expect(leftToPerson(s.picture, "split-brain", "n1", s.now)).toContain("baton repair shop n1");
+  });
+
+  it("while two histories compete nothing is ordered, not even a failover, but what a person chooses", () => {
+    const s = calm();
+    s.steady({ undecided: ["n1", "n3"] }, 9);
+    expect(watch(s, 4, { primary: { readOnly: true }, node: own })).toEqual([]);
+    expect(s.code()).toBe("split-brain");
+    const request = { cluster: "shop", node: "n3", dryRun: false, inject: false, keep: true };
+    expect(planRepair(s.picture, request).order).toMatchObject({
+      kind: "split-brain",
+      node: "n1",
+      candidate: "n3",
+    });
+    s.refused("n1");
+    for (const n of ["n2", "n3"]) s.replica(n, { receiver: "connecting", receiverErrno: 2003 });
+    expect(s.picture.diagnosis?.refusal).toBe("diverged");
+    expect(s.orders()).toEqual([]);
   });
 });

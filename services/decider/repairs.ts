@@ -3,7 +3,14 @@
  * each, its cooldown and its limit. Pure. What is mended and how is in the executor's repair.ts and rejoin.ts.
  */
 import { type DiagnosisCode, type NodeStatus, RepairCode } from "@baton/contracts";
-import { answersAlone, isCalm, primarySemiSyncFaults, waitingThoughHeld } from "@baton/protocol";
+import type { GtidSet } from "@baton/mysql/gtid";
+import {
+  answersAlone,
+  isCalm,
+  ownTransactions,
+  primarySemiSyncFaults,
+  waitingThoughHeld,
+} from "@baton/protocol";
 import { type Picture, primaryExecuted } from "./picture.ts";
 import { follows, placeReplica } from "./placement.ts";
 import { reachedStatuses, type VoteSettings } from "./votes.ts";
@@ -13,21 +20,27 @@ export interface Fault {
   node: string;
   found: string;
   /** The operation that mends it. */
-  by: "rejoin" | "repair";
+  by: "rejoin" | "repair" | "split-brain";
   /** Baton would mend it by itself; else a person must want it, as with what a person has stopped. */
   unasked: boolean;
   /** When this changes it is another fault, that has only just begun. */
   mark: string;
+  /** Since when it has stood without a break. */
+  sinceMs: number;
 }
+
+type Found = Omit<Fault, "sinceMs">;
 
 /** Reads that are under way while an operation ends settle in this time. */
 const STANDS_MS = 1_000;
+/** Every write on a second pen is one too many: two looks are enough. */
+const SPLIT_STANDS_MS = 250;
 /** A commit waits for its ack for as long as the network takes; nobody's takes this long when the replicas have it already. */
 const WAITING_STANDS_MS = 2_000;
 const HOUR_MS = 3_600_000;
 
 /** Gravest first. Nothing while the primary is suspect or an operation runs: what is seen then will pass. */
-export function faultsNow(picture: Picture, now: number, s: VoteSettings): Fault[] {
+function faultsNow(picture: Picture, now: number, s: VoteSettings): Found[] {
   const { state, declared } = picture;
   if (state === null || declared === null || !isCalm(state.value) || picture.suspectSinceMs !== null)
     return [];
@@ -38,12 +51,16 @@ export function faultsNow(picture: Picture, now: number, s: VoteSettings): Fault
     ),
   );
   const executed = primaryExecuted(picture, primary);
-  const faults: Fault[] = [];
+  const split = splitBrain(picture, statuses, executed);
+  // One operation settles them all, and what else is seen of them is part of it.
+  if ((state.value.undecided ?? []).length > 0) return split.faults;
+  const faults: Found[] = [...split.faults];
   const ofPrimary = statuses.get(primary);
   if (ofPrimary !== undefined) faults.push(...primaryFaults(picture, primary, ofPrimary, statuses));
   for (const [node, status] of statuses) {
     if (node === primary || declared.nodes[node] === undefined || node === state.value.operation?.node)
       continue;
+    if (split.rivals.includes(node)) continue;
     const { astray, faults: own } = placeReplica(picture, node, status, executed);
     const { why = "", repair = null } = astray ?? {};
     if (repair !== null)
@@ -61,16 +78,61 @@ export function faultsNow(picture: Picture, now: number, s: VoteSettings): Fault
   return faults.sort((a, b) => gravity(a.code) - gravity(b.code));
 }
 
+/**
+ * A writable node beside the primary is a rival when it has written, or others follow it; one that has not and is alone is only out of
+ * its place. The fault is the primary's: it is about who has the pen.
+ */
+function splitBrain(
+  picture: Picture,
+  statuses: ReadonlyMap<string, NodeStatus>,
+  executed: GtidSet,
+): { faults: Found[]; rivals: string[] } {
+  const state = picture.state?.value;
+  if (state === undefined) return { faults: [], rivals: [] };
+  const { primary, primaryUuid, undecided = [] } = state;
+  const fault = (found: string, unasked: boolean, rivals: string[]) => ({
+    faults: [
+      { code: "split-brain" as const, node: primary, found, by: "split-brain" as const, unasked, mark: "" },
+    ],
+    rivals,
+  });
+  if (undecided.length > 0)
+    return fault(
+      `${undecided.join(" and ")} hold two histories, each with writes that replicas acknowledged: a person chooses`,
+      false,
+      undecided,
+    );
+  if (!statuses.has(primary)) return { faults: [], rivals: [] };
+  const followed = (uuid: string) =>
+    [...statuses.values()].some((of) => of.replica?.receiver === "on" && of.replica.sourceUuid === uuid);
+  const rivals = [...statuses]
+    .filter(
+      ([node, of]) =>
+        node !== primary &&
+        picture.declared?.nodes[node] !== undefined &&
+        !of.readOnly &&
+        (!ownTransactions(of, executed, primaryUuid).isEmpty() || followed(of.serverUuid)),
+    )
+    .map(([node]) => node)
+    .sort();
+  if (rivals.length === 0) return { faults: [], rivals };
+  return fault(
+    `${rivals.join(", ")} accept writes beside ${primary}, and have a history of their own`,
+    true,
+    rivals,
+  );
+}
+
 function primaryFaults(
   picture: Picture,
   node: string,
   status: NodeStatus,
   statuses: ReadonlyMap<string, NodeStatus>,
-): Fault[] {
+): Found[] {
   const { declared, state } = picture;
   if (declared === null || state === null || status.readOnly) return [];
   const { policy } = declared;
-  const fault = (code: RepairCode, found: string, unasked = true, mark = ""): Fault[] => [
+  const fault = (code: RepairCode, found: string, unasked = true, mark = ""): Found[] => [
     { code, node, found, by: "repair", unasked, mark },
   ];
   const ackers = [...statuses]
@@ -94,28 +156,27 @@ function primaryFaults(
       );
 }
 
-const keyOf = (f: Fault) => `${f.code} ${f.node} ${f.mark}`;
-
-/** Keeps, for each fault, since when it has stood without a break. */
+/** Keeps, for each fault, since when it has stood. */
 export function noteFaults(picture: Picture, now: number, s: VoteSettings): Picture {
-  const faults = faultsNow(picture, now, s);
-  if (faults.length === 0 && picture.faultySince.size === 0) return picture;
-  const faultySince = new Map(
-    faults.map((f) => [keyOf(f), picture.faultySince.get(keyOf(f)) ?? now] as const),
-  );
-  return { ...picture, faultySince };
+  const found = faultsNow(picture, now, s);
+  if (found.length === 0 && picture.faults.length === 0) return picture;
+  const same = (a: Found, b: Found) => a.code === b.code && a.node === b.node && a.mark === b.mark;
+  const faults = found.map((f) => ({
+    ...f,
+    sinceMs: picture.faults.find((known) => same(known, f))?.sinceMs ?? now,
+  }));
+  return { ...picture, faults };
 }
 
 /** The faults that have stood long enough to be called so. */
-export function standingFaults(picture: Picture, now: number, s: VoteSettings): Fault[] {
-  return faultsNow(picture, now, s).filter((f) => {
-    const sinceMs = picture.faultySince.get(keyOf(f));
-    return (
-      sinceMs !== undefined &&
-      now - sinceMs >= (f.code === "semi-sync-waiting" ? WAITING_STANDS_MS : STANDS_MS)
-    );
-  });
+export function standingFaults(picture: Picture, now: number): Fault[] {
+  return picture.faults.filter((f) => now - f.sinceMs >= (STANDS[f.code] ?? STANDS_MS));
 }
+
+const STANDS: Partial<Record<RepairCode, number>> = {
+  "split-brain": SPLIT_STANDS_MS,
+  "semi-sync-waiting": WAITING_STANDS_MS,
+};
 
 export type Leave = "auto" | "ask" | "never" | "cooldown" | "repair-limit";
 
@@ -128,7 +189,9 @@ export function mayMend(picture: Picture, code: RepairCode, node: string, now: n
     .filter((r) => r.code === code && r.node === node)
     .map((r) => now - (picture.repairsMs.get(r.endedUnixMs) ?? now));
   if (agesMs.filter((ageMs) => ageMs < HOUR_MS).length >= repairs.perHour) return "repair-limit";
-  return agesMs.some((ageMs) => ageMs < repairs.cooldownMs) ? "cooldown" : "auto";
+  // A second pen is not left to write while a cooldown passes.
+  const coolingMs = code === "split-brain" ? 0 : repairs.cooldownMs;
+  return agesMs.some((ageMs) => ageMs < coolingMs) ? "cooldown" : "auto";
 }
 
 /** What an alert adds to the code book: why Baton does not mend this by itself here, and the command that does. */

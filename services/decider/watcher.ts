@@ -120,7 +120,7 @@ export class Watcher {
       await bus.serve("repair", async (request) => {
         requireKnown(request.cluster, this.#declared(), "repair");
         const picture = await this.#lookedSince(request.cluster);
-        const { reply, order } = planRepair(picture, request, performance.now(), this.#settings);
+        const { reply, order } = planRepair(picture, request);
         return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
       }),
       await bus.serve("pause", (request) => pause(request, this.#brakePorts())),

@@ -51,12 +51,14 @@ export function reignEnded(intent: Intent, state: ClusterState): { event: Told; 
       severity: blocked ? "critical" : planned ? "info" : "warning",
       code: blocked && code !== null ? code : "primary-changed",
       title: `${intent.cluster}: ${state.primary} is primary in place of ${intent.node}`,
-      summary: `${planned ? "Switchover" : "Failover"} ${intent.operation} led to epoch ${state.epoch}. ${intent.reason}`,
+      summary: `${planned ? "Switchover" : intent.kind === "split-brain" ? "Split brain" : "Failover"} ${intent.operation} led to epoch ${state.epoch}. ${intent.reason}`,
       action: blocked
         ? "Writes wait until replicas follow the new primary: bring them back."
         : planned
           ? "Nothing."
-          : `Nothing now. Find out why ${intent.node} died; it rejoins by itself if it is clean.`,
+          : intent.kind === "split-brain"
+            ? `Nothing now. Find out who made ${state.primary} writable: its writes were acknowledged, those of ${intent.node} were not.`
+            : `Nothing now. Find out why ${intent.node} died; it rejoins by itself if it is clean.`,
       node: state.primary,
     },
   };

@@ -12,6 +12,7 @@ import { Refusal, Superseded } from "./refusal.ts";
 import { rejoin } from "./rejoin.ts";
 import { reopen } from "./reopen.ts";
 import { repair } from "./repair.ts";
+import { splitBrain } from "./split-brain.ts";
 import { switchover } from "./switchover.ts";
 
 /** What was published is stored within this time, or its loss is logged. */
@@ -100,6 +101,7 @@ export async function runIntent(
       else if (intent.kind === "reopen") await reopen(op);
       else if (intent.kind === "rebuild") await rebuild(op);
       else if (intent.kind === "repair") await repair(op);
+      else if (intent.kind === "split-brain") await splitBrain(op);
       else await rejoin(op);
     }
   } catch (error) {

@@ -292,6 +292,7 @@ export const SAMPLES: Record<string, Json> = {
     repairs: [{ code: "replica-writable", node: "n3", endedUnixMs: 1_700_000_000_000 }],
     primaryStartedUnixS: 1_700_000_000,
     leftStopped: ["n3"],
+    undecided: ["n1", "n3"],
   },
   "bucket-locks": {
     operation,

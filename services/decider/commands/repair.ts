@@ -9,8 +9,7 @@ import {
 import { isCalm } from "@baton/protocol";
 import type { Order } from "../decide.ts";
 import type { Picture } from "../picture.ts";
-import { type Fault, faultsNow } from "../repairs.ts";
-import type { VoteSettings } from "../votes.ts";
+import type { Fault } from "../repairs.ts";
 
 type Way = CommandReply<"repair">["faults"][number]["ways"][number];
 
@@ -30,10 +29,8 @@ const MENDS: Record<RepairCode, string> = {
 export function planRepair(
   picture: Picture,
   request: CommandRequest<"repair">,
-  now: number,
-  s: VoteSettings,
 ): { reply: CommandReply<"repair">; order: Order | null } {
-  const { cluster, node, dryRun, inject } = request;
+  const { cluster, node, dryRun, inject, keep } = request;
   const place = `repair ${cluster}${node === null ? "" : ` ${node}`}`;
   const refuse = (code: "E_NOT_FOUND" | "E_CONFLICT" | "E_LOCKED", message: string, remedy: string) =>
     new BatonError(code, { place, message, remedy });
@@ -58,8 +55,10 @@ export function planRepair(
       `${state.value.primary} is suspect.`,
       "Ask again when it is well, or has been replaced.",
     );
-  const faults = faultsNow(picture, now, s).filter(
-    (f) => (node === null || f.node === node) && (!inject || f.code === "gtid-drift"),
+  const faults = picture.faults.filter((f) =>
+    keep
+      ? f.code === "split-brain"
+      : (node === null || f.node === node) && (!inject || f.code === "gtid-drift"),
   );
   const reply: CommandReply<"repair"> = {
     operation: null,
@@ -68,10 +67,16 @@ export function planRepair(
       code: f.code,
       found: f.found,
       policy: declared.policy.repairs[f.code],
-      ways: waysOf(cluster, f, declared.policy),
+      ways: waysOf(cluster, f, declared.policy, state.value.undecided ?? []),
     })),
   };
   const [first] = faults;
+  if (keep && (first === undefined || node === null))
+    throw refuse(
+      "E_CONFLICT",
+      first === undefined ? "There is no split brain." : "--keep needs the node whose history is kept.",
+      `baton repair ${cluster} --dry-run lists what can be mended.`,
+    );
   if (inject && first === undefined)
     throw refuse(
       "E_CONFLICT",
@@ -97,12 +102,18 @@ export function planRepair(
       repair: first.code,
       asked: true,
       ...(inject ? { inject } : {}),
+      ...(keep ? { candidate: node } : {}),
     },
   };
 }
 
 /** The first is what an order does. */
-function waysOf(cluster: string, f: Fault, policy: Policy): Way[] {
+function waysOf(cluster: string, f: Fault, policy: Policy, undecided: readonly string[]): Way[] {
+  if (undecided.length > 0)
+    return undecided.map((node) => ({
+      what: `keep ${node}'s history; what the others hold alone is archived when they are rebuilt`,
+      command: `baton repair ${cluster} ${node} --keep`,
+    }));
   const repair: Way = {
     what: MENDS[f.code],
     command: policy.repairs[f.code] === "never" ? null : `baton repair ${cluster} ${f.node}`,
