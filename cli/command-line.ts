@@ -4,6 +4,7 @@
  */
 import { Argument, Command, type CommanderError, InvalidArgumentError, Option } from "commander";
 import { batonVersion } from "./version.ts";
+import { parseDuration, parseMoment } from "./when.ts";
 
 const EXIT_CODES = `
 Exit codes:
@@ -147,13 +148,72 @@ ${examples('baton pause shop --reason "moving the rack"', 'baton pause --all --r
     .addHelpText("after", examples("baton ack shop"))
     .action(async (cluster, o) => (await brakes()).ack(cluster, o));
 
+  const moment = (text: string) => parseMoment(text, Date.now());
+  const until = () =>
+    new Option("--until <time>", "when it ends: HH:MM, or a date like 2026-11-24T22:30+01:00").argParser(
+      moment,
+    );
+  const lasting = () =>
+    new Option("--for <time>", "how long it lasts: 90s, 30m, 2h, 1h30m, 1d").argParser(parseDuration);
+  const reason = () =>
+    new Option("--reason <text>", "why: `baton status` shows it with your name").default(
+      "no reason was given",
+    );
+  baton
+    .command("maintenance")
+    .description("Set a time aside in which Baton does nothing to a cluster by itself. It ends by itself.")
+    .argument("<cluster>", "its name")
+    .addOption(new Option("--from <time>", "when it begins (default: now)").argParser(moment))
+    .addOption(until())
+    .addOption(lasting())
+    .option("--end", "end the window that is on; when none is on, take the next one back")
+    .addOption(reason())
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print the answer as JSON"))
+    .addHelpText(
+      "after",
+      `
+As \`baton pause\`, with an end. Of what is found meanwhile only this is told: at once a second writable node and writes
+without acks, which may cost data; after a minute what is critical and stays, a dead primary above all, which is not
+replaced. The rest is told when the window ends, if it still stands. A time without a zone is of this machine's zone.
+${examples('baton maintenance shop --for 2h --reason "new disks"', "baton maintenance shop --from 22:00 --until 23:30", "baton maintenance shop --end")}`,
+    )
+    .action(async (cluster, o) => (await brakes()).maintenance(cluster, o));
+
+  baton
+    .command("downtime")
+    .description("Take a replica in hand for a while: Baton leaves it alone and tells nothing of its outage.")
+    .argument("<cluster>", "its cluster")
+    .argument("<node>", "a replica")
+    .addOption(until())
+    .addOption(lasting())
+    .option("--end", "give it back now")
+    .addOption(reason())
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print the answer as JSON"))
+    .addHelpText(
+      "after",
+      `
+It is not promoted, led home, rebuilt or copied from by itself. What a person orders is done. It still counts among those
+whose acks a failover must prove, so the answer says whether one would be refused without it. The primary is refused (409):
+pass the baton on first. Should the node become primary, its downtime does not hold: a dead primary is replaced and told.
+${examples('baton downtime shop db3 --for 30m --reason "kernel update"', "baton downtime shop db3 --end")}`,
+    )
+    .action(async (cluster, node, o) => (await brakes()).downtime(cluster, node, o));
+
   baton
     .command("switchover")
     .description("Make another node the primary while the present one lives: clients see a pause.")
     .argument("<cluster>", "its name")
     .option("--to <node>", "who shall be primary; without it Baton chooses, and says why")
     .option("--dry-run", "only the plan: checks, ranking and the expected pause; nothing is touched")
-    .option("--force", "go on although a check that is not about safety fails (open transactions, lag)")
+    .option("--force", "go on although one of the four checks below fails")
+    .addOption(
+      new Option("--at <time>", "do it then: HH:MM, or a date like 2026-11-24T22:30+01:00").argParser(moment),
+    )
+    .option("--cancel", "take back the one that is planned")
     .addOption(config())
     .addOption(nats())
     .addOption(json("one object at the end, nothing else on stdout"))
@@ -163,7 +223,15 @@ ${examples('baton pause shop --reason "moving the rack"', 'baton pause --all --r
 Prints the plan, then each step as it ends, then what it took. Whatever fails before the commit gives the
 old primary its pen back; the exit code is then 1. A transaction that is open across the change gets an
 error at its commit and was not written; a statement under way is given time and its answer.
-${examples("baton switchover shop --dry-run", "baton switchover shop --to db2", "baton switchover shop --json | jq .closed_ms")}`,
+
+--force overrides these, and nothing that is about safety: a transaction open for more than 10 s (it is cut off);
+somebody's global read lock, as of a backup (writes wait up to 3 s for it, then all is as before); the named node's
+lag of more than 10 s (it is waited for, writes go on); the named node's downtime.
+
+--at: one for each cluster, kept in NATS, shown by \`baton status\`. A time without a zone is of this machine's zone;
+the answer says which moment was understood. Then the deciders do it once, in a maintenance too, at most 3 minutes
+late. It is skipped, with a reason as an alert, when the cluster is paused or not fit, or Baton did not run then.
+${examples("baton switchover shop --dry-run", "baton switchover shop --to db2", "baton switchover shop --to db2 --at 22:30", "baton switchover shop --json | jq .closed_ms")}`,
     )
     .action(async (cluster, o) => (await import("./commands/switchover.ts")).switchover(cluster, o));
 
@@ -303,12 +371,20 @@ function lab(baton: Command): void {
     .command("up")
     .description("Start one, in the background, and print where its servers are.")
     .addOption(name())
-    .option("--nodes <n>", "MySQL nodes", wholeNumber(1, 9), 3)
+    .addOption(new Option("--flavour <name>", "its servers").choices(["mysql", "mariadb"]).default("mysql"))
+    .option("--nodes <n>", "nodes", wholeNumber(1, 9), 3)
     .addOption(new Option("--nats <n>", "NATS servers").choices(["0", "1", "3"]).default("1"))
     .option("--acks <n>", "acknowledgements that a write waits for", wholeNumber(0, 8), 1)
     .option("-o, --output <file>", "write a configuration for it, for baton up")
     .addOption(json("print it as JSON"))
-    .addHelpText("after", examples("baton lab up", "baton lab up --name big --nodes 5 --nats 3 --acks 2"))
+    .addHelpText(
+      "after",
+      examples(
+        "baton lab up",
+        "baton lab up --name big --nodes 5 --nats 3 --acks 2",
+        "baton lab up --flavour mariadb",
+      ),
+    )
     .action(async (o) => (await load()).up(o));
   lab
     .command("down")
@@ -335,6 +411,35 @@ function lab(baton: Command): void {
     .option("--name <name>", "only this one")
     .addOption(json("print it as JSON"))
     .action(async (o) => (await load()).status(o));
+  lab
+    .command("chaos")
+    .description("Break everything there is, as a seed says, under writers, and prove what was promised.")
+    .option("--seed <n>", "what is done: the same seed does the same", wholeNumber(0, 2 ** 32 - 1), 1)
+    .option("--rounds <n>", "so many rounds", wholeNumber(1, 10_000), 10)
+    .option(
+      "--from <n>",
+      "begin with this round: its faults do not depend on those before it",
+      wholeNumber(1, 1e6),
+      1,
+    )
+    .option("--faults <names>", "only these, separated by commas; docs/chaos.md says what they are")
+    .option("--logs <folder>", "write the story of each failed round into a file there, not on stderr")
+    .option(
+      "--table <files...>",
+      "play nothing: sum up what --json printed into these, as docs/chaos.md has it",
+    )
+    .addOption(json("one object a round, nothing else on stdout"))
+    .addHelpText(
+      "after",
+      `
+Three mysqld, three NATS servers and three sites of Baton in a network of their own, which nobody outside
+sees. Each round draws one fault or two from the seed, heals them, and asks: is an acknowledged write lost,
+were there two pens, did every operation end, was a refusal right, is anything left stopped? The exit code
+is 1 when a round failed; it prints how to run that round again. Needs ip, tc, unshare and nsenter, and
+root or user namespaces. Several can run side by side.
+${examples("baton lab chaos", "baton lab chaos --seed 7 --rounds 200 --json", "baton lab chaos --faults kill,hang,nats-kill --rounds 20", "baton lab chaos --table seed7.jsonl seed8.jsonl")}`,
+    )
+    .action(async (o) => (await import("./commands/chaos.ts")).chaos(o));
 }
 
 /** A usage error, with the command that it was found in. */

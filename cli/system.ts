@@ -48,6 +48,8 @@ export interface SystemOptions {
   regions?: Partial<Record<ServiceName, readonly string[]>>;
   /** More environment for a service's processes. */
   env?: Partial<Record<ServiceName, Record<string, string>>>;
+  /** Where an instance runs: what its command is run through, and its environment there. */
+  place?(instance: string): { enter: readonly string[]; env: Record<string, string> };
   /** Every line that a program logs. */
   onLog?(instance: string, entry: LogEntry, raw: string): void;
   onExit?(instance: string, exit: Exit): void;
@@ -217,10 +219,13 @@ export class System {
     const name = `${service}-${number}`;
     const region = this.#o.regions?.[service]?.[number - 1];
     const several = count > 1;
+    const place = this.#o.place?.(name);
+    const [command = process.execPath, ...before] = [...(place?.enter ?? []), process.execPath];
     const program = new Program({
       name,
-      command: process.execPath,
+      command,
       args: [
+        ...before,
         ...NODE_FLAGS,
         join(REPOSITORY, "services", service, "main.ts"),
         ...["--config", file],
@@ -236,6 +241,7 @@ export class System {
           ? { BATON__AUDITOR__FILE: numbered(config.auditor.file, number) }
           : {}),
         ...this.#o.env?.[service],
+        ...place?.env,
       },
       tether: "ipc",
       stopTimeoutMs: STOP_MS,

@@ -9,12 +9,20 @@ const run = promisify(execFile);
 /** The repository that this lab is part of; its `.toolchain` holds fetched binaries and the template. */
 export const repository = resolve(import.meta.dirname, "..");
 
-export type Binary = "mysqld" | "nats-server";
+export type Binary = "mysqld" | "mariadbd" | "nats-server";
 
-const variables: Record<Binary, string> = { mysqld: "BATON_MYSQLD", "nats-server": "BATON_NATS_SERVER" };
-const folders: Record<Binary, string[]> = { mysqld: ["/usr/sbin", "/usr/local/sbin"], "nats-server": [] };
+const variables: Record<Binary, string> = {
+  mysqld: "BATON_MYSQLD",
+  mariadbd: "BATON_MARIADBD",
+  "nats-server": "BATON_NATS_SERVER",
+};
+const folders: Record<Binary, string[]> = {
+  mysqld: ["/usr/sbin", "/usr/local/sbin"],
+  mariadbd: ["/usr/sbin", "/usr/local/sbin"],
+  "nats-server": [],
+};
 
-/** Absolute path of a server binary: the environment first, then PATH, then `.toolchain/mysql/bin`. */
+/** Absolute path of a server binary: the environment first, then PATH, then what the launcher has fetched. */
 export function findBinary(binary: Binary, environment: NodeJS.ProcessEnv = process.env): string {
   const named = environment[variables[binary]];
   if (named) {
@@ -26,12 +34,13 @@ export function findBinary(binary: Binary, environment: NodeJS.ProcessEnv = proc
     });
   }
   const path = (environment.PATH ?? "").split(delimiter).filter(Boolean);
-  const places = [...path, ...folders[binary], join(repository, ".toolchain/mysql/bin")];
+  const fetched = join(".toolchain", binary === "mariadbd" ? "mariadb" : "mysql", "bin");
+  const places = [...path, ...folders[binary], join(repository, fetched)];
   for (const place of places) if (executable(join(place, binary))) return join(place, binary);
   throw new LabError("binary-missing", {
-    found: `no ${binary} in PATH nor in .toolchain/mysql/bin`,
+    found: `no ${binary} in PATH nor in ${fetched}`,
     expected: `a ${binary}`,
-    remedy: `run ./baton lab once to fetch it, or set ${variables[binary]}`,
+    remedy: `run ./baton toolchain once to fetch it, or set ${variables[binary]}`,
   });
 }
 

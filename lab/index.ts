@@ -6,6 +6,8 @@ export { LabError, type LabErrorCode } from "./lab-error.ts";
 export type { LabNatsServer } from "./lab-nats.ts";
 export type { LabNode } from "./lab-node.ts";
 export { monotonicMs } from "./monotonic.ts";
+export type { Place } from "./place.ts";
+export { prepareTemplate } from "./template.ts";
 export {
   type Ack,
   startWriter,

@@ -23,7 +23,8 @@ import { startTime } from "./reaper.ts";
  * functions start and talk to. All of them throw LabError.
  */
 
-export interface LabUpOptions extends Pick<LabOptions, "nodes" | "natsServers" | "acks" | "regions"> {
+export interface LabUpOptions
+  extends Pick<LabOptions, "flavour" | "nodes" | "natsServers" | "acks" | "regions"> {
   /** Default "lab". */
   name?: string;
   onProgress?: (line: string) => void;
@@ -40,12 +41,12 @@ export async function labUp(options: LabUpOptions = {}): Promise<LabStatus> {
   checkLabOptions({ ...options, name });
   claim(name);
   const log = openSync(join(stateDir(name), "keeper.log"), "a");
-  const { nodes, natsServers, acks, regions } = options;
+  const { flavour, nodes, natsServers, acks, regions } = options;
   const keeper = spawn(
     process.execPath,
     [
       join(import.meta.dirname, "keeper-process.ts"),
-      JSON.stringify({ name, nodes, natsServers, acks, regions }),
+      JSON.stringify({ name, flavour, nodes, natsServers, acks, regions }),
     ],
     { detached: true, stdio: ["ignore", log, log, "ipc"] },
   );

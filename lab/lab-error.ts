@@ -15,7 +15,9 @@ export type LabErrorCode =
   | "bad-name"
   | "keeper-failed"
   | "unknown-command"
-  | "bad-option";
+  | "bad-option"
+  | "no-own-network"
+  | "network-failed";
 
 export interface LabErrorFacts {
   found: string;

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LabError } from "./lab-error.ts";
+import type { Place } from "./place.ts";
 import type { Reaper } from "./reaper.ts";
 import { ServerProcess } from "./server-process.ts";
 import { until } from "./until.ts";
@@ -19,10 +20,11 @@ export interface NatsPorts {
 export interface NatsSetup {
   name: string;
   dir: string;
+  place: Place;
   binary: string;
   ports: NatsPorts;
-  /** The route ports of the whole cluster; one entry means a single server. */
-  routes: number[];
+  /** `host:port` of the routes of the whole cluster; one entry means a single server. */
+  routes: string[];
   cluster: string;
   reaper: Reaper;
 }
@@ -30,6 +32,7 @@ export interface NatsSetup {
 /** One real nats-server with JetStream on. */
 export class LabNatsServer {
   readonly name: string;
+  readonly host: string;
   readonly url: string;
   readonly port: number;
   readonly monitorPort: number;
@@ -39,12 +42,14 @@ export class LabNatsServer {
     this.name = setup.name;
     this.port = setup.ports.client;
     this.monitorPort = setup.ports.monitor;
-    this.url = `nats://127.0.0.1:${this.port}`;
+    this.host = setup.place.host;
+    this.url = `nats://${this.host}:${this.port}`;
     mkdirSync(setup.dir, { recursive: true });
     const file = join(setup.dir, "nats.conf");
     writeFileSync(file, configuration(setup));
     const log = join(setup.dir, "nats.log");
-    this.#process = new ServerProcess(this.name, setup.binary, () => ["-c", file], log, setup.reaper);
+    const command = [...setup.place.enter, setup.binary];
+    this.#process = new ServerProcess(this.name, command, () => ["-c", file], log, setup.reaper);
   }
 
   get pid(): number | undefined {
@@ -109,7 +114,7 @@ export class LabNatsServer {
     await until(
       async () => {
         if (!this.running) throw this.#process.death();
-        const url = `http://127.0.0.1:${this.monitorPort}${path}`;
+        const url = `http://${this.host}:${this.monitorPort}${path}`;
         const response = await fetch(url, { signal: AbortSignal.timeout(askTimeoutMs) });
         const body: unknown = await response.json();
         return response.ok && accept(body);
@@ -137,16 +142,17 @@ function hasLeader(body: unknown): boolean {
 }
 
 function configuration(setup: NatsSetup): string {
+  const { host } = setup.place;
   const lines = [
     `server_name: ${setup.name}`,
-    `listen: "127.0.0.1:${setup.ports.client}"`,
-    `http: "127.0.0.1:${setup.ports.monitor}"`,
+    `listen: "${host}:${setup.ports.client}"`,
+    `http: "${host}:${setup.ports.monitor}"`,
     `jetstream { store_dir: ${JSON.stringify(join(setup.dir, "store"))}, max_memory_store: 64MB, max_file_store: 1GB }`,
   ];
   if (setup.routes.length > 1) {
-    const routes = setup.routes.map((port) => `"nats://127.0.0.1:${port}"`).join(", ");
+    const routes = setup.routes.map((route) => `"nats://${route}"`).join(", ");
     lines.push(
-      `cluster { name: ${JSON.stringify(setup.cluster)}, listen: "127.0.0.1:${setup.ports.route}", routes: [ ${routes} ] }`,
+      `cluster { name: ${JSON.stringify(setup.cluster)}, listen: "${host}:${setup.ports.route}", routes: [ ${routes} ] }`,
     );
   }
   return `${lines.join("\n")}\n`;

@@ -4,8 +4,9 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { createConnection } from "mysql2/promise";
+import type { LabFlavour } from "./flavour.ts";
 import { LabError } from "./lab-error.ts";
-import { bootOptions } from "./mysqld-options.ts";
+import type { Place } from "./place.ts";
 import type { Reaper } from "./reaper.ts";
 import { ServerProcess } from "./server-process.ts";
 import { until } from "./until.ts";
@@ -17,8 +18,10 @@ const connectTimeoutMs = 10_000;
 const queryTimeoutMs = 60_000;
 
 export interface LabNodeSetup {
+  flavour: LabFlavour;
   name: string;
   dir: string;
+  place: Place;
   port: number;
   serverId: number;
   acks: number;
@@ -29,38 +32,43 @@ export interface LabNodeSetup {
   supervised: boolean;
 }
 
-/** One real mysqld: its process, its data and the faults that can be done to it. */
+/** One real mysqld or mariadbd: its process, its data and the faults that can be done to it. */
 export class LabNode {
   readonly name: string;
-  readonly host = "127.0.0.1";
+  readonly host: string;
   readonly port: number;
   readonly socket: string;
   readonly dir: string;
   #serverId: number;
+  #extra: readonly string[];
   readonly #process: ServerProcess;
   readonly #template: string;
 
   constructor(setup: LabNodeSetup) {
     this.name = setup.name;
     this.dir = setup.dir;
+    this.host = setup.place.host;
     this.port = setup.port;
     this.#serverId = setup.serverId;
+    this.#extra = setup.extra;
     this.socket = join(setup.dir, "mysqld.sock");
     this.#template = setup.template;
     mkdirSync(join(setup.dir, "tmp"), { recursive: true });
     const options = () =>
-      bootOptions({
+      setup.flavour.bootOptions({
         dataDir: this.#dataDir,
         socket: this.socket,
         pidFile: join(setup.dir, "mysqld.pid"),
         tmpDir: join(setup.dir, "tmp"),
+        host: this.host,
         port: setup.port,
         serverId: this.#serverId,
         acks: setup.acks,
-        extra: setup.extra,
+        extra: [...this.#extra],
       });
     const log = join(this.dir, "mysqld.log");
-    this.#process = new ServerProcess(this.name, setup.mysqld, options, log, setup.reaper, setup.supervised);
+    const command = [...setup.place.enter, setup.mysqld];
+    this.#process = new ServerProcess(this.name, command, options, log, setup.reaper, setup.supervised);
   }
 
   get #dataDir(): string {
@@ -108,6 +116,13 @@ export class LabNode {
   /** A graceful shutdown; kills it if it takes more than 30 s. */
   async terminate(): Promise<void> {
     await this.#process.terminate();
+  }
+
+  /** Further mysqld arguments from the next start on, instead of those it has. Returns these. */
+  bootWith(extra: readonly string[]): readonly string[] {
+    const before = this.#extra;
+    this.#extra = extra;
+    return before;
   }
 
   /** Starts on the same data directory and port; resolves when it accepts connections. */
@@ -166,6 +181,25 @@ export class LabNode {
     } finally {
       connection.destroy();
     }
+  }
+
+  /** Runs statements as root on a connection that stays open, and so keeps the locks that they took. Returns its end. */
+  async hold(sql: string): Promise<() => Promise<void>> {
+    const connection = await createConnection({
+      socketPath: this.socket,
+      user: "root",
+      multipleStatements: true,
+      connectTimeout: connectTimeoutMs,
+    });
+    // It may end with its server: then it holds nothing any more.
+    connection.on("error", () => undefined);
+    try {
+      await connection.query({ sql, timeout: queryTimeoutMs });
+    } catch (error) {
+      connection.destroy();
+      throw error;
+    }
+    return async () => connection.destroy();
   }
 
   /** The text of its error log so far. */

@@ -1,21 +1,26 @@
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Flavour } from "@baton/contracts";
 import { type Accounts, accounts } from "./accounts.ts";
 import { findBinary } from "./binaries.ts";
+import { type LabFlavour, labFlavour } from "./flavour.ts";
 import { LabError } from "./lab-error.ts";
 import { LabNatsServer } from "./lab-nats.ts";
 import { LabNode } from "./lab-node.ts";
+import { here, type Place } from "./place.ts";
 import { Ports } from "./ports.ts";
 import { Reaper } from "./reaper.ts";
-import { attached, follow, openPrimary } from "./replication.ts";
+import { attached } from "./replication.ts";
 import { template } from "./template.ts";
 import { startWriter, type Writer, type WriterOptions } from "./writer.ts";
 
 export interface LabOptions {
   /** Letters, digits and dashes; by default made from the process id. */
   name?: string;
-  /** How many mysqlds: n1 is the primary, the others are its replicas. Default 3. */
+  /** Which server runs on the nodes. Default mysql. */
+  flavour?: Flavour;
+  /** How many nodes: n1 is the primary, the others are its replicas. Default 3. */
   nodes?: number;
   /** Semi-sync acknowledgements that a commit waits for (k). Default 1. */
   acks?: number;
@@ -30,6 +35,8 @@ export interface LabOptions {
   mysqldArgs?: Record<string, string[]>;
   /** True, as under systemd or mysqld_safe: a mysqld that ends to be restarted (RESTART, CLONE) is started again. Default true. */
   supervised?: boolean;
+  /** Where each server runs, by its name (n1, nats1, …). Default: on this machine's loopback. */
+  place?: (server: string) => Place;
   /** False: the servers are independent, empty and writable, with semi-sync off. Default true. */
   replication?: boolean;
 }
@@ -65,9 +72,11 @@ export class Lab {
   /** Holds one directory for each server; gone after `stop`. */
   readonly dir: string;
   readonly accounts: Accounts = accounts;
+  readonly flavour: Flavour;
   readonly nodes: LabNode[] = [];
   readonly nats: LabNats = { urls: [], servers: [] };
   readonly #options: LabOptions;
+  readonly #of: LabFlavour;
   readonly #ports = new Ports();
   readonly #reaper = new Reaper();
   readonly #writers = new Set<Writer>();
@@ -79,6 +88,8 @@ export class Lab {
     this.name = name;
     this.dir = dir;
     this.#options = options;
+    this.flavour = options.flavour ?? "mysql";
+    this.#of = labFlavour(this.flavour);
     this.#reaper.directory(dir);
     options.signal?.addEventListener("abort", this.#onAbort, { once: true });
   }
@@ -133,7 +144,7 @@ export class Lab {
   /** Clients that write until they are stopped, and find the primary by themselves. */
   writer(options: WriterOptions = {}): Writer {
     const writer = startWriter(
-      this.nodes.map((node) => ({ name: node.name, host: node.host, port: node.port })),
+      this.nodes.map(({ name, host, port }) => ({ name, host, port, identity: this.#of.identity })),
       accounts.app,
       options,
     );
@@ -167,14 +178,16 @@ export class Lab {
   }
 
   async #openNodes(say: (line: string) => void): Promise<void> {
-    const mysqld = findBinary("mysqld");
-    const data = await template(mysqld, say);
+    const mysqld = findBinary(this.#of.binary);
+    const data = await template(this.#of, mysqld, say);
     const count = this.#options.nodes ?? 3;
     for (let number = 1; number <= count; number++) {
       const name = `n${number}`;
       const node = new LabNode({
+        flavour: this.#of,
         name,
         dir: join(this.dir, name),
+        place: this.#place(name),
         port: await this.#ports.take(),
         serverId: number,
         acks: this.#options.acks ?? 1,
@@ -186,7 +199,7 @@ export class Lab {
       });
       this.nodes.push(node);
     }
-    say(`starting ${count} mysqld`);
+    say(`starting ${count} ${this.#of.binary}`);
     await allEnded(
       this.nodes.map(async (node) => {
         await node.seed();
@@ -196,14 +209,17 @@ export class Lab {
     const [primary, ...replicas] = this.nodes;
     if (!primary) return;
     if (this.#options.replication === false) {
-      const free = "SET GLOBAL super_read_only=OFF; SET GLOBAL read_only=OFF";
-      await allEnded(this.nodes.map((node) => node.query(free)));
+      await allEnded(this.nodes.map((node) => node.query(this.#of.open)));
       return;
     }
-    await openPrimary(primary);
-    await allEnded(replicas.map((replica) => follow(replica, primary)));
-    await attached(primary, replicas.length, this.#stopping.signal);
+    await primary.query(this.#of.openPrimary);
+    await allEnded(replicas.map((replica) => replica.query(this.#of.follow(primary))));
+    await attached(primary, replicas.length, this.#stopping.signal, this.#of.attached);
     say(`${primary.name} is the primary, ${replicas.length} semi-sync replicas are attached`);
+  }
+
+  #place(server: string): Place {
+    return this.#options.place?.(server) ?? here;
   }
 
   async #start(node: LabNode): Promise<void> {
@@ -224,9 +240,10 @@ export class Lab {
       const server = new LabNatsServer({
         name: `nats${index + 1}`,
         dir: join(this.dir, `nats${index + 1}`),
+        place: this.#place(`nats${index + 1}`),
         binary,
         ports: each,
-        routes: ports.map((port) => port.route),
+        routes: ports.map((port, at) => `${this.#place(`nats${at + 1}`).host}:${port.route}`),
         cluster: `lab-${this.name}`,
         reaper: this.#reaper,
       });

@@ -5,6 +5,7 @@ export interface BootOptions {
   socket: string;
   pidFile: string;
   tmpDir: string;
+  host: string;
   port: number;
   serverId: number;
   /** Acknowledgements that a commit waits for (k). */
@@ -27,7 +28,7 @@ export function bootOptions(boot: BootOptions): string[] {
     `--socket=${boot.socket}`,
     `--pid-file=${boot.pidFile}`,
     `--tmpdir=${boot.tmpDir}`,
-    "--bind-address=127.0.0.1",
+    `--bind-address=${boot.host}`,
     `--port=${boot.port}`,
     "--mysqlx=OFF",
     "--skip-name-resolve=ON",
@@ -45,7 +46,7 @@ export function bootOptions(boot: BootOptions): string[] {
 function history(boot: BootOptions): string[] {
   return [
     `--server-id=${boot.serverId}`,
-    "--report-host=127.0.0.1",
+    `--report-host=${boot.host}`,
     `--report-port=${boot.port}`,
     "--gtid-mode=ON",
     "--enforce-gtid-consistency=ON",

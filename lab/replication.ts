@@ -27,28 +27,29 @@ export function changeSourceKeepingRelayLog(source: { host: string; port: number
   );
 }
 
-/** Gives an empty node the primary's role. */
-export async function openPrimary(node: LabNode): Promise<void> {
-  await node.query(
-    "SET GLOBAL rpl_semi_sync_replica_enabled=OFF; SET GLOBAL rpl_semi_sync_source_enabled=ON; " +
-      "SET GLOBAL super_read_only=OFF; SET GLOBAL read_only=OFF",
-  );
-}
-
-/** Makes a node that holds no history of its own a semi-sync replica of `source`. */
-export async function follow(node: LabNode, source: LabNode): Promise<void> {
-  await node.query(
+/** The statements that make a node that holds no history of its own a semi-sync replica of `source`. */
+export function followSql(source: { host: string; port: number }): string {
+  return (
     "SET GLOBAL rpl_semi_sync_source_enabled=OFF; SET GLOBAL rpl_semi_sync_replica_enabled=ON; " +
-      `${changeSource(source)}; START REPLICA`,
+    `${changeSource(source)}; START REPLICA`
   );
 }
 
-/** Resolves when `count` semi-sync replicas are attached to the primary. */
-export async function attached(primary: LabNode, count: number, signal?: AbortSignal): Promise<void> {
+export async function follow(node: LabNode, source: LabNode): Promise<void> {
+  await node.query(followSql(source));
+}
+
+/** Resolves when `count` semi-sync replicas are attached to the primary; `variable` is the server's name for their number. */
+export async function attached(
+  primary: LabNode,
+  count: number,
+  signal?: AbortSignal,
+  variable = "Rpl_semi_sync_source_clients",
+): Promise<void> {
   let clients = "none";
   await until(
     async () => {
-      const rows = await primary.query<{ Value: string }>("SHOW STATUS LIKE 'Rpl_semi_sync_source_clients'");
+      const rows = await primary.query<{ Value: string }>(`SHOW STATUS LIKE '${variable}'`);
       clients = rows[0]?.Value ?? "none";
       return Number(clients) >= count;
     },

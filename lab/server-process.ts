@@ -14,7 +14,7 @@ const RESTART_EXIT = 16;
 /** One run after another of the same server program, with the faults that can be done to a process. */
 export class ServerProcess {
   readonly name: string;
-  readonly #command: string;
+  readonly #command: string[];
   readonly #arguments: () => string[];
   readonly #logFile: string;
   readonly #reaper: Reaper;
@@ -26,7 +26,8 @@ export class ServerProcess {
 
   constructor(
     name: string,
-    command: string,
+    /** The program, after what it is run through (`nsenter …`), if anything. */
+    command: string[],
     args: () => string[],
     logFile: string,
     reaper: Reaper,
@@ -73,7 +74,8 @@ export class ServerProcess {
     const log = openSync(this.#logFile, "a");
     // A session of its own: Ctrl-C in the terminal goes to the lab, which then ends its servers in order.
     const env = this.#supervised ? { ...process.env, MYSQLD_PARENT_PID: String(process.pid) } : process.env;
-    const child = spawn(this.#command, this.#arguments(), {
+    const [program, ...before] = this.#command as [string, ...string[]];
+    const child = spawn(program, [...before, ...this.#arguments()], {
       stdio: ["ignore", log, log],
       detached: true,
       env,

@@ -6,7 +6,8 @@ import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { templateSql } from "./accounts.ts";
-import { mysqldVersion, repository } from "./binaries.ts";
+import { findBinary, mysqldVersion, repository } from "./binaries.ts";
+import { type LabFlavour, labFlavour } from "./flavour.ts";
 import { LabError } from "./lab-error.ts";
 import { rootOption, storageOptions } from "./mysqld-options.ts";
 
@@ -19,9 +20,12 @@ const keptMs = 24 * 3_600_000;
  * An initialised data directory with all accounts and an empty history, made once for a mysqld version and recipe.
  * Many labs may ask at once: one makes it, the others wait.
  */
-export async function template(mysqld: string, onProgress: (line: string) => void): Promise<string> {
-  const version = await mysqldVersion(mysqld);
-  const recipe = JSON.stringify([version, templateSql, storageOptions, initialise.toString()]);
+export async function template(
+  flavour: LabFlavour,
+  mysqld: string,
+  onProgress: (line: string) => void,
+): Promise<string> {
+  const recipe = JSON.stringify([await mysqldVersion(mysqld), flavour.recipe]);
   const hash = createHash("sha256").update(recipe).digest("hex").slice(0, 12);
   const path = join(repository, ".toolchain/lab", `template-${hash}`);
   if (existsSync(path)) return path;
@@ -29,7 +33,7 @@ export async function template(mysqld: string, onProgress: (line: string) => voi
   try {
     if (!existsSync(path)) {
       onProgress("making the template data directory, once");
-      await make(mysqld, path);
+      await make(flavour, mysqld, path);
     }
   } finally {
     release();
@@ -37,7 +41,13 @@ export async function template(mysqld: string, onProgress: (line: string) => voi
   return path;
 }
 
-async function make(mysqld: string, path: string): Promise<void> {
+/** Makes the template now, if it is not there, so that labs to come find it. Errors: as startLab's. */
+export async function prepareTemplate(onProgress: (line: string) => void): Promise<void> {
+  const flavour = labFlavour("mysql");
+  await template(flavour, findBinary(flavour.binary), onProgress);
+}
+
+async function make(flavour: LabFlavour, mysqld: string, path: string): Promise<void> {
   const folder = join(path, "..");
   await mkdir(folder, { recursive: true });
   for (const name of await readdir(folder)) {
@@ -49,16 +59,15 @@ async function make(mysqld: string, path: string): Promise<void> {
   const data = join(workplace, "data");
   try {
     await mkdir(workplace);
-    await writeFile(join(workplace, "accounts.sql"), templateSql);
-    await initialise(mysqld, workplace, data);
+    await flavour.initialise(mysqld, workplace, data);
     await rename(data, path);
   } catch (error) {
     if (existsSync(path)) return;
     const log = await readFile(join(workplace, "log"), "utf8").catch(() => "no log");
     throw new LabError("template-failed", {
-      found: `mysqld --initialize failed; the end of its log:\n${log.split("\n").slice(-12).join("\n")}`,
+      found: `${flavour.binary} could not make a data directory; the end of its log:\n${log.split("\n").slice(-12).join("\n")}`,
       expected: `an initialised data directory at ${path}`,
-      remedy: "free some disk space or mend the mysqld installation, and try again",
+      remedy: "free some disk space or mend the server's installation, and try again",
       cause: error,
     });
   } finally {
@@ -66,7 +75,9 @@ async function make(mysqld: string, path: string): Promise<void> {
   }
 }
 
-async function initialise(mysqld: string, workplace: string, data: string): Promise<void> {
+/** MySQL's. */
+export async function initialise(mysqld: string, workplace: string, data: string): Promise<void> {
+  await writeFile(join(workplace, "accounts.sql"), templateSql);
   // The accounts are made inside the initialisation itself, with no binary log: so the history starts empty.
   const options = [
     ...["--no-defaults", ...rootOption(), "--initialize-insecure", `--datadir=${data}`, ...storageOptions],

@@ -4,6 +4,12 @@ export interface WriterNode {
   name: string;
   host: string;
   port: number;
+  /** The expression that tells servers apart. Default `@@server_uuid`, which MariaDB has not. */
+  identity?: string;
+}
+
+export function identityOf(node: WriterNode): string {
+  return node.identity ?? "@@server_uuid";
 }
 
 export interface Account {
@@ -21,7 +27,7 @@ const connectTimeoutMs = 2_000;
 /** One connection to one server: opening, then idle or busy, then closed for ever. Never reopens itself. */
 export class Link {
   readonly node: WriterNode;
-  /** The server_uuid at the other end; known once ready. */
+  /** The server at the other end, as its node's `identity` names it; known once ready. */
   server = "";
   /** What the server said when the link was opened. */
   writable = false;
@@ -48,7 +54,7 @@ export class Link {
     this.#connection.on("error", (error: NodeJS.ErrnoException) => this.#close(error.code ?? "error"));
     this.#connection.on("end", () => this.#close("end"));
     this.#connection.query<RowDataPacket[]>(
-      "SELECT @@server_uuid AS server, @@GLOBAL.read_only AS readOnly",
+      `SELECT ${identityOf(node)} AS server, @@GLOBAL.read_only AS readOnly`,
       (error, rows) => {
         if (this.state === "closed") {
           this.#connection.destroy();

@@ -3,13 +3,14 @@ import { Ledger } from "./ledger.ts";
 import { monotonicMs } from "./monotonic.ts";
 import { PrimaryFinder } from "./primary-finder.ts";
 import { until } from "./until.ts";
-import { type Account, Link, type WriterNode } from "./writer-link.ts";
+import { type Account, identityOf, Link, type WriterNode } from "./writer-link.ts";
 
 export interface Ack {
   id: string;
   /** The server_uuid that acknowledged. */
   server: string;
-  /** Monotonic milliseconds. */
+  /** Monotonic milliseconds: when it was sent, and when it was answered. */
+  sentMs: number;
   atMs: number;
 }
 
@@ -252,12 +253,12 @@ export class Writer {
     const sentMs = monotonicMs();
     const number = this.#ledger.send(sentMs);
     link.insert = number;
-    const sql = `INSERT INTO app.writes VALUES ('${this.#id(number)}', @@server_uuid, ${sentMs})`;
+    const sql = `INSERT INTO app.writes VALUES ('${this.#id(number)}', ${identityOf(place.node)}, ${sentMs})`;
     link.ask(sql, sentMs, (error) => {
       link.insert = undefined;
       const late = place.hanging.delete(link);
       if (error) this.#count(error.code ?? String(error.errno));
-      else this.#acknowledge(number, link.server);
+      else this.#acknowledge(number, link.server, sentMs);
       if (late) return this.#keep(worker, place, link);
       if (error) return this.#free(worker, place);
       this.#waiting.add(worker);
@@ -265,7 +266,7 @@ export class Writer {
     });
   }
 
-  #acknowledge(number: number, server: string): void {
+  #acknowledge(number: number, server: string, sentMs: number): void {
     const atMs = monotonicMs();
     this.#ledger.acknowledge(number, server, atMs);
     const tenth = Math.floor(atMs / 100);
@@ -273,7 +274,7 @@ export class Writer {
     if (last?.tenth === tenth) last.count += 1;
     else this.#recent.push({ tenth, count: 1 });
     if (this.#recent.length > 11) this.#recent.shift();
-    this.#options.onAck?.({ id: this.#id(number), server, atMs });
+    this.#options.onAck?.({ id: this.#id(number), server, sentMs, atMs });
   }
 
   /** A link that answered late is good again: it takes its old seat, if that is still free. */

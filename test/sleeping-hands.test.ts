@@ -2,7 +2,7 @@
  * Fault: an executor falls asleep before a step (SIGSTOP, as a stalled VM), another takes its operation over, and then it
  * wakes. Expectation: nothing that it still meant to do takes effect, and the record says so (SAFETY.md, "The executor that slept").
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { StepName } from "@baton/contracts";
@@ -26,11 +26,11 @@ function sleeps(pid: number | null | undefined): boolean {
 
 /** Two executors, of which the first that comes to `step` falls asleep before it. */
 async function withSleeper(step: StepName, kind: string): Promise<Stage> {
+  const point = join(dir, `${kind}-${step}`);
+  writeFileSync(point, `before:${step}=pause`);
   stage = await startStage({
     services: { executor: 2 },
-    env: {
-      executor: { BATON_FAULT_POINT: `before:${step}=pause`, BATON_FAULT_ONCE: join(dir, `${kind}-${step}`) },
-    },
+    env: { executor: { BATON_FAULT_POINT: `@${point}` } },
   });
   return stage;
 }

@@ -6,21 +6,20 @@
 # and each program is started through that C library's own loader. apt verifies the archive's signature
 # against the machine's Debian keyring, and each package against the archive.
 
-debian_suite=sid
-debian_packages='mysql-server-core mysql-client-core nats-server'
 # by their paths, because busybox's shell would take its own of these names, which can do less
 dpkg_deb=/usr/bin/dpkg-deb
 tar=/bin/tar
 
 fetch_servers() {
   step "MySQL and nats-server from Debian's archive"
+  fetching=mysql debian_suite=sid debian_packages='mysql-server-core mysql-client-core nats-server'
   set_up_apt
   update_from_a_mirror
   fetch_packages needed || cannot_fetch "apt could not fetch the packages:"
   # The list of what is left out is ours and Debian moves: should something needed be in it one day, take all.
   servers_complete || { fetch_packages all && servers_complete; } ||
     cannot_fetch "the packages that arrived do not work:"
-  put_in_place "$stage/mysql" "$kit/mysql"
+  put_in_place "$stage/$fetching" "$kit/$fetching"
   step_done
 }
 
@@ -36,7 +35,7 @@ set_up_apt() {
   case $architecture in
     amd64) libraries=usr/lib/x86_64-linux-gnu loader=$libraries/ld-linux-x86-64.so.2 ;;
     arm64) libraries=usr/lib/aarch64-linux-gnu loader=$libraries/ld-linux-aarch64.so.1 ;;
-    *) cannot_fetch "Debian has no MySQL for $architecture" ;;
+    *) cannot_fetch "Debian has none for $architecture" ;;
   esac
   keyring=''
   for candidate in /usr/share/keyrings/debian-archive-keyring.gpg /usr/share/keyrings/debian-archive-keyring.pgp; do
@@ -123,10 +122,11 @@ mirrors() {
 
 # --- what the servers need
 
-# fetch_packages needed|all: downloads and unpacks into $stage/mysql, and lays wrappers into its bin
+# fetch_packages needed|all: downloads $debian_packages with what they need, unpacks all into $stage/$fetching, and lays
+# wrappers into its bin
 fetch_packages() {
-  rm -rf "$stage/mysql" "$apt/archives"
-  mkdir -p "$apt/archives/partial" "$stage/mysql/root" "$stage/mysql/bin" || fail_write
+  rm -rf "$stage/$fetching" "$apt/archives"
+  mkdir -p "$apt/archives/partial" "$stage/$fetching/root" "$stage/$fetching/bin" || fail_write
   # shellcheck disable=SC2086
   our_apt install --print-uris $debian_packages 2>>"$log" |
     sed -n "s/^'[^']*' \([^_]*\)_.*/\1/p" | sort -u >"$stage/closure"
@@ -135,7 +135,7 @@ fetch_packages() {
   while IFS= read -r package; do
     [ "$1" = needed ] && left_out "$package" || packages="$packages $package"
   done <"$stage/closure"
-  run download && run unpack && wrap_programs
+  run download && run unpack && wrap_programs && "wrap_$fetching"
 }
 
 # Dependencies that mysqld, the client tools and the plugins we use never load: administration scripts, service
@@ -160,7 +160,8 @@ download() {
 unpack() {
   for package in "$apt/archives"/*.deb; do
     { "$dpkg_deb" --fsys-tarfile "$package" || printf '' >"$stage/broken"; } |
-      "$tar" -x -C "$stage/mysql/root" --no-same-owner \
+      "$tar" -x -C "$stage/$fetching/root" --no-same-owner \
+        --transform='s,^\./lib/,./usr/lib/,' \
         --exclude=./usr/share/doc --exclude=./usr/share/man --exclude=./usr/share/locale \
         --exclude=./usr/share/lintian --exclude="./$libraries/gconv" \
         --exclude='./usr/bin/myisam*' --exclude=./usr/bin/ibd2sdi --exclude=./usr/bin/innochecksum \
@@ -177,11 +178,14 @@ unpack() {
 # --- programs that find their own libraries, wherever the clone is moved to
 
 wrap_programs() {
-  for program in "$stage/mysql/root/usr/bin"/*; do
+  for program in "$stage/$fetching/root/usr/bin"/*; do
     case $(head -c 4 "$program" 2>/dev/null) in
       ?ELF) wrap "usr/bin/${program##*/}" '"$@"' || fail_write ;;
     esac
   done
+}
+
+wrap_mysql() {
   wrap usr/sbin/nats-server '"$@"' || fail_write
   # A file of defaults must come first, and without one the machine's own must not be read.
   # Debian's build otherwise wants folders in /var.
@@ -195,7 +199,7 @@ esac' || fail_write
 
 # wrap PROGRAM ARGUMENTS [PREPARATION]
 wrap() {
-  wrapper=$stage/mysql/bin/${1##*/}
+  wrapper=$stage/$fetching/bin/${1##*/}
   {
     printf '#!/bin/sh\n# Starts %s with the libraries it was fetched with (toolchain/debian.sh).\n' "${1##*/}"
     # shellcheck disable=SC2016
@@ -209,14 +213,19 @@ wrap() {
 
 # Do the programs run, and do they and the plugins we load find all their libraries inside?
 servers_complete() {
-  fetched_servers_good "$stage/mysql" || {
+  fetched_servers_good "$stage/$fetching" || {
     say_in_log "error: fetched mysqld or nats-server ${found-is missing}"
     return 1
   }
-  root=$stage/mysql/root
-  for program in usr/sbin/mysqld usr/bin/mysql usr/bin/mysqldump usr/bin/mysqladmin usr/bin/mysqlbinlog \
+  all_found_inside usr/sbin/mysqld usr/bin/mysql usr/bin/mysqldump usr/bin/mysqladmin usr/bin/mysqlbinlog \
     usr/lib/mysql/plugin/mysql_clone.so usr/lib/mysql/plugin/group_replication.so \
-    usr/lib/mysql/plugin/semisync_source.so usr/lib/mysql/plugin/semisync_replica.so; do
+    usr/lib/mysql/plugin/semisync_source.so usr/lib/mysql/plugin/semisync_replica.so
+}
+
+# all_found_inside PROGRAM…: every library of each is among what was unpacked
+all_found_inside() {
+  root=$stage/$fetching/root
+  for program in "$@"; do
     resolved=$("$root/$loader" --library-path "$root/$libraries" --list "$root/$program" 2>&1) || {
       say_in_log "error: $program: $resolved"
       return 1
@@ -240,6 +249,8 @@ say_in_log() {
 cannot_fetch() {
   fail_if_disk_full
   case $1 in *:) details=$(log_tail) ;; *) details= ;; esac
+  [ "$fetching" = mysql ] || fail E_TOOLCHAIN_MARIADB "no mariadbd, and $1" \
+    ${details:+"$details"} ${2+"$2"} "Or install MariaDB 10.11 or newer yourself and name its server by BATON_MARIADBD."
   fail E_TOOLCHAIN_SERVERS "no mysqld $mysql_at_least or newer and nats-server $nats_at_least or newer, and $1" \
     ${details:+"$details"} ${2+"$2"} "$(install_servers)"
 }

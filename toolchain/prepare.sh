@@ -34,6 +34,7 @@ prepare() {
   else
     servers_ready || mysqld='' nats_server=''
   fi
+  mariadb_ready || fetch_mariadb
   clear_up
   trap - EXIT HUP INT TERM
 }

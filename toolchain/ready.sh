@@ -15,8 +15,13 @@ all_ready() {
     servers_ready || {
       mysqld='' nats_server=''
       [ "$needs_servers" = no ]
-    }
+    } && mariadb_ready
   }
+}
+
+# A lab of MariaDB needs it, and nothing else does. Fetched, it is put in place whole.
+mariadb_ready() {
+  [ "$needs_mariadb" = no ] || [ -n "${BATON_MARIADBD-}" ] || [ -x "$kit/mariadb/bin/mariadbd" ]
 }
 
 # sets node

@@ -2,6 +2,7 @@
 # mysqld and nats-server: what the user names, else what the machine has, else Debian's packages (debian.sh).
 
 . "$BATON_HOME/toolchain/debian.sh"
+. "$BATON_HOME/toolchain/mariadb.sh"
 
 mysql_at_least=8.4
 nats_at_least=2.11 # older ones ignore a key's time to live without a word

@@ -3,6 +3,7 @@
  * Pure: what each node said in, findings out.
  */
 import type { DeclaredCluster, NodeStatus, Outcome } from "@baton/contracts";
+import { flavourRefusal } from "@baton/protocol";
 import { list, plural } from "../view/amounts.ts";
 import type { Finding } from "./finding.ts";
 
@@ -22,21 +23,47 @@ export function checkCluster(cluster: DeclaredCluster, answers: readonly NodeAns
   const reached = answers.filter((a): a is NodeAnswer & { status: NodeStatus } => a.status !== null);
   for (const a of reached) {
     if (!a.status.gtidMode) {
+      const mariadb = a.status.flavour === "mariadb";
       findings.push({
         level: "error",
         code: "E_NODE_NO_GTID",
         place: `${cluster.cluster}.${a.node}`,
-        found: `gtid_mode is not ON.`,
+        found: mariadb ? "gtid_strict_mode or log_bin is not ON." : "gtid_mode is not ON.",
         why: "Without GTIDs nobody can say whether a replica has all that was acknowledged.",
-        mend: "SET PERSIST enforce_gtid_consistency = ON; then gtid_mode OFF_PERMISSIVE, ON_PERMISSIVE, ON, one after another on all nodes",
+        mend: mariadb
+          ? "In my.cnf, section [mariadb]: gtid_strict_mode=ON and log_bin=binlog; then restart"
+          : "SET PERSIST enforce_gtid_consistency = ON; then gtid_mode OFF_PERMISSIVE, ON_PERMISSIVE, ON, one after another on all nodes",
       });
     }
   }
-  findings.push(...twins(cluster, reached), ...roles(cluster, reached, answers.length));
+  findings.push(
+    ...flavours(cluster, reached),
+    ...twins(cluster, reached),
+    ...roles(cluster, reached, answers.length),
+  );
   return findings;
 }
 
 type Reached = NodeAnswer & { status: NodeStatus };
+
+/** What the servers' flavour forbids: both kinds in one cluster, more acks than it can wait for. */
+function flavours(cluster: DeclaredCluster, reached: readonly Reached[]): Finding[] {
+  const unfit = flavourRefusal(cluster.policy, new Map(reached.map((a) => [a.node, a.status])));
+  if (unfit === null) return [];
+  const mixed = unfit.refusal === "mixed-flavours";
+  return [
+    {
+      level: "error",
+      code: "E_NODE_SETTING",
+      place: cluster.cluster,
+      found: `${unfit.reason} (${unfit.refusal}).`,
+      why: mixed
+        ? "Their GTIDs cannot be compared, so nobody could tell who has all that was acknowledged."
+        : "A failover reckons with the acks of the policy; with fewer an acknowledged write may be missed.",
+      mend: mixed ? "Declare servers of one flavour only" : "Set policy.acks to 1",
+    },
+  ];
+}
 
 function unreachable(cluster: DeclaredCluster, a: NodeAnswer): Finding[] {
   if (a.outcome === "ok") return [];
@@ -104,7 +131,7 @@ function twins(cluster: DeclaredCluster, reached: readonly Reached[]): Finding[]
       place: cluster.cluster,
       found: `${list(same.map((a) => a.node))} share server_id ${same[0]?.status.serverId}.`,
       why: "A replica drops transactions that carry its own server_id.",
-      mend: "SET PERSIST server_id = <a number of its own>",
+      mend: "SET PERSIST server_id = <a number of its own>; of MariaDB in my.cnf",
     });
   }
   return findings;
@@ -113,6 +140,7 @@ function twins(cluster: DeclaredCluster, reached: readonly Reached[]): Finding[]
 function roles(cluster: DeclaredCluster, reached: readonly Reached[], declared: number): Finding[] {
   const { cluster: place, policy } = cluster;
   const writable = reached.filter(({ status }) => !status.readOnly);
+  const mariadb = reached.some(({ status }) => status.flavour === "mariadb");
   const setting = (node: string, found: string, why: string, mend: string): Finding => ({
     level: "error",
     code: "E_NODE_SETTING",
@@ -138,7 +166,7 @@ function roles(cluster: DeclaredCluster, reached: readonly Reached[], declared: 
     const mend =
       writable.length === 0
         ? "SET GLOBAL read_only = OFF on the one that is to be the primary"
-        : "SET GLOBAL super_read_only = ON on all but one, after looking at what each has that the others have not";
+        : `SET GLOBAL ${mariadb ? "read_only" : "super_read_only"} = ON on all but one, after looking at what each has that the others have not`;
     return [setting("", found, "Exactly one node may take writes: the primary.", mend)];
   }
   const primary = writable[0] as Reached;
@@ -156,7 +184,9 @@ function roles(cluster: DeclaredCluster, reached: readonly Reached[], declared: 
         primary.node,
         `${plural(ackers, "acker")} attached, and a write waits for ${policy.acks}.`,
         "In lossless durability writes wait until enough replicas have them.",
-        "SET PERSIST rpl_semi_sync_replica_enabled = ON on the replicas, then STOP REPLICA IO_THREAD; START REPLICA IO_THREAD",
+        mariadb
+          ? "SET GLOBAL rpl_semi_sync_slave_enabled = ON on the replicas, then STOP SLAVE IO_THREAD; START SLAVE IO_THREAD"
+          : "SET PERSIST rpl_semi_sync_replica_enabled = ON on the replicas, then STOP REPLICA IO_THREAD; START REPLICA IO_THREAD",
       ),
     );
   }
@@ -165,7 +195,10 @@ function roles(cluster: DeclaredCluster, reached: readonly Reached[], declared: 
 
 function follows(a: Reached, primary: Reached): { found: string; mend: string }[] {
   const { replica } = a.status;
-  const change = `CHANGE REPLICATION SOURCE TO SOURCE_HOST = '${primary.host}', SOURCE_PORT = ${primary.port}, SOURCE_AUTO_POSITION = 1, …; START REPLICA`;
+  const mariadb = a.status.flavour === "mariadb";
+  const change = mariadb
+    ? `CHANGE MASTER TO MASTER_HOST = '${primary.host}', MASTER_PORT = ${primary.port}, MASTER_USE_GTID = slave_pos, …; START SLAVE`
+    : `CHANGE REPLICATION SOURCE TO SOURCE_HOST = '${primary.host}', SOURCE_PORT = ${primary.port}, SOURCE_AUTO_POSITION = 1, …; START REPLICA`;
   if (!replica) return [{ found: "It follows nobody.", mend: change }];
   const source = `${replica.sourceHost}:${replica.sourcePort}`;
   const problems: { found: string; mend: string }[] = [];
@@ -175,19 +208,21 @@ function follows(a: Reached, primary: Reached): { found: string; mend: string }[
   if (replica.receiver !== "on") {
     problems.push({
       found: `Its receiver is ${replica.receiver === "off" ? "stopped" : `not connected to ${source}`}${replica.receiverError ? `: ${replica.receiverError}` : "."}`,
-      mend: "START REPLICA IO_THREAD",
+      mend: mariadb ? "START SLAVE IO_THREAD" : "START REPLICA IO_THREAD",
     });
   }
   if (replica.applier !== "on") {
     problems.push({
       found: `Its applier is stopped${replica.applierError ? `: ${replica.applierError}` : "."}`,
-      mend: "START REPLICA SQL_THREAD",
+      mend: mariadb ? "START SLAVE SQL_THREAD" : "START REPLICA SQL_THREAD",
     });
   }
   if (!replica.autoPosition) {
     problems.push({
       found: "It follows by file and position, not by GTID.",
-      mend: "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION = 1; START REPLICA",
+      mend: mariadb
+        ? "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID = slave_pos; START SLAVE"
+        : "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION = 1; START REPLICA",
     });
   }
   return problems;

@@ -1,9 +1,10 @@
-/** `baton pause`, `baton resume` and `baton ack`. */
-import { hostname, userInfo } from "node:os";
+/** `baton pause`, `resume`, `ack`, `maintenance` and `downtime`. */
 import type { Bus } from "@baton/bus";
 import { BatonError } from "@baton/contracts";
+import { me } from "../me.ts";
 import { chooseNats, reachBus } from "../reach.ts";
 import { list, plural } from "../view/amounts.ts";
+import { sayMoment } from "../when.ts";
 
 const ANSWER_MS = 10_000;
 const REASON_MOST = 500;
@@ -61,6 +62,69 @@ export async function ack(cluster: string, o: Where): Promise<void> {
   );
 }
 
+interface Aside extends Where {
+  from?: number;
+  until?: number;
+  for?: number;
+  end?: true;
+  reason: string;
+}
+
+export async function maintenance(cluster: string, o: Aside): Promise<void> {
+  oneEnd(o, "maintenance");
+  const window =
+    o.end === true
+      ? null
+      : { fromUnixMs: o.from ?? null, untilUnixMs: o.until ?? null, forMs: o.for ?? null };
+  const request = { cluster, window, by: me(), reason: o.reason.slice(0, REASON_MOST) };
+  const answer = await ask(o, (bus) => bus.command("maintenance", request, { timeoutMs: ANSWER_MS }));
+  if (o.json) return print(answer);
+  const said = answer.windows.map((w) => `${sayMoment(w.fromUnixMs)} to ${sayMoment(w.untilUnixMs)}`);
+  if (window === null) {
+    if (said.length === 0) console.log(`${cluster} is not in maintenance, and none is planned.`);
+    else console.log(`${cluster}: ended or taken back: ${list(said)}. Baton acts by itself.`);
+    return;
+  }
+  console.log(`${cluster}: maintenance from ${list(said)}${answer.on ? ", on now" : ""}.`);
+  console.log("Meanwhile Baton does nothing by itself, and tells only what may cost data or stays down.");
+  if (answer.running !== null) console.log(`${answer.running} runs and goes on to its end.`);
+  console.log(`It ends by itself, or with: baton maintenance ${cluster} --end`);
+}
+
+export async function downtime(cluster: string, node: string, o: Aside): Promise<void> {
+  oneEnd(o, "downtime");
+  const request = {
+    cluster,
+    node,
+    untilUnixMs: o.until ?? null,
+    forMs: o.for ?? null,
+    by: me(),
+    reason: o.reason.slice(0, REASON_MOST),
+  };
+  const answer = await ask(o, (bus) => bus.command("downtime", request, { timeoutMs: ANSWER_MS }));
+  if (o.json) return print(answer);
+  const { window, refusal } = answer;
+  if (window === null) console.log(`${node} was not in downtime.`);
+  else if (!answer.on) console.log(`${node} is back: Baton mends it by itself again, and may promote it.`);
+  else {
+    console.log(`${node}: in downtime until ${sayMoment(window.untilUnixMs)}.`);
+    console.log("Meanwhile it is not promoted or mended, and its outage is no news.");
+    console.log(`It ends by itself, or with: baton downtime ${cluster} ${node} --end`);
+  }
+  if (refusal !== null) console.log(`Note that a failover would be refused as things are now: ${refusal}.`);
+}
+
+/** Exactly one of --until, --for and --end: an end that nobody named is an end that nobody meant. */
+function oneEnd(o: Aside, verb: string): void {
+  const ends = [o.until, o.for, o.end].filter((end) => end !== undefined).length;
+  if (ends === 1) return;
+  throw new BatonError("E_USAGE", {
+    place: `baton ${verb}`,
+    message: ends === 0 ? "No end is given." : "More than one of --until, --for and --end is given.",
+    remedy: "Give one: --for 2h, --until 22:30, or --end to end it now.",
+  });
+}
+
 /** Null for all. A brake on everything must be asked for by name: a forgotten argument must not stop a whole fleet. */
 function oneOrAll(cluster: string | undefined, o: Whom, verb: string): string | null {
   const both = cluster !== undefined && o.all === true;
@@ -83,15 +147,4 @@ async function ask<T>(o: Where, question: (bus: Bus) => Promise<T>): Promise<T> 
 
 function print(answer: unknown): void {
   console.log(JSON.stringify(answer, null, 2));
-}
-
-/** `ann@ops1`: whom to ask when a cluster is found paused. */
-function me(): string {
-  let user = process.env.USER ?? "somebody";
-  try {
-    user = userInfo().username;
-  } catch {
-    // A container's user id may have no name.
-  }
-  return `${user}@${hostname().split(".")[0]}`.slice(0, 200);
 }

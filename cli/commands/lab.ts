@@ -1,6 +1,6 @@
 /** `baton lab …`: labs that live on in the background. */
 import { writeFileSync } from "node:fs";
-import { BatonError } from "@baton/contracts";
+import { BatonError, type Flavour } from "@baton/contracts";
 import { type LabStatus, labCommand, labDown, labStatus, labUp, type NodeCommand } from "@baton/lab";
 import { Exit } from "../failure.ts";
 import { onInterrupt } from "../interrupt.ts";
@@ -9,6 +9,7 @@ import { labConfig, labLines } from "../view/lab-view.ts";
 
 interface UpOptions {
   name: string;
+  flavour: Flavour;
   nodes: number;
   nats: string;
   acks: number;
@@ -23,6 +24,7 @@ export async function up(o: UpOptions): Promise<void> {
   try {
     const lab = await labUp({
       name: o.name,
+      flavour: o.flavour,
       nodes: o.nodes,
       natsServers: Number(o.nats) as 0 | 1 | 3,
       acks: o.acks,

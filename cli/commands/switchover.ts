@@ -1,10 +1,11 @@
 /** `baton switchover`. */
-import type { CommandReply, Event, Step } from "@baton/contracts";
+import { BatonError, type CommandReply, type Event, type Step } from "@baton/contracts";
 import { Exit } from "../failure.ts";
+import { me } from "../me.ts";
 import { listen } from "../operation-story.ts";
 import { chooseNats, reachBus } from "../reach.ts";
 import { paint, wantsColour } from "../view/colour.ts";
-import { endLine, measure, planLines, stepLine } from "../view/switchover-view.ts";
+import { endLine, measure, planLines, plannedLines, stepLine } from "../view/switchover-view.ts";
 
 const ANSWER_MS = 10_000;
 
@@ -12,12 +13,15 @@ interface Options {
   to?: string;
   dryRun?: true;
   force?: true;
+  at?: number;
+  cancel?: true;
   config?: string;
   nats?: string;
   json?: true;
 }
 
 export async function switchover(cluster: string, o: Options): Promise<void> {
+  if (o.at !== undefined || o.cancel === true) return plan(cluster, o);
   const bus = await reachBus(await chooseNats(o));
   const p = paint(wantsColour(process.stdout, process.env));
   const say = (...lines: string[]) => {
@@ -42,6 +46,26 @@ export async function switchover(cluster: string, o: Options): Promise<void> {
     if (o.json) console.log(JSON.stringify(report(plan, steps, ended, times), null, 2));
     else say(endLine(ended, times, p));
     if (ended.outcome !== "completed") throw new Exit(1);
+  } finally {
+    await bus.drain();
+  }
+}
+
+/** `--at` and `--cancel`: nothing is waited for. */
+async function plan(cluster: string, o: Options): Promise<void> {
+  if ((o.at !== undefined && o.cancel === true) || o.dryRun === true)
+    throw new BatonError("E_USAGE", {
+      place: "baton switchover",
+      message: `${o.dryRun === true ? "--dry-run" : "--at"} cannot be combined with ${o.cancel === true ? "--cancel" : "--at"}.`,
+      remedy: "Say one of them; --at says itself how it would go now.",
+    });
+  const switchover =
+    o.at === undefined ? null : { atUnixMs: o.at, to: o.to ?? null, force: o.force === true };
+  const bus = await reachBus(await chooseNats(o));
+  try {
+    const answer = await bus.command("plan", { cluster, switchover, by: me() }, { timeoutMs: ANSWER_MS });
+    if (o.json) console.log(JSON.stringify(answer, null, 2));
+    else for (const line of plannedLines(answer, switchover !== null)) console.log(line);
   } finally {
     await bus.drain();
   }

@@ -1,5 +1,6 @@
 /** The picture of `baton status`. Pure: the decider's answer in, lines out. */
 import { type ClusterView, DIAGNOSES, type NodeView, REFUSALS } from "@baton/contracts";
+import { utc } from "@baton/protocol";
 import { duration, list, plural } from "./amounts.ts";
 import type { Paint } from "./colour.ts";
 import { columns } from "./columns.ts";
@@ -25,6 +26,14 @@ function clusterLines(c: ClusterView, p: Paint): string[] {
   ];
   const lines = [heading.filter(Boolean).join("  ")];
   if (c.brake !== null) lines.push(p.yellow(`  ‖ Baton does nothing by itself: ${c.brake}`));
+  for (const w of c.maintenance)
+    lines.push(p.dim(`  maintenance ${utc(w.fromUnixMs)} to ${utc(w.untilUnixMs)}, by ${w.by}: ${w.reason}`));
+  if (c.planned !== null)
+    lines.push(
+      p.cyan(
+        `  switchover to ${c.planned.to ?? "whom Baton chooses"} planned for ${utc(c.planned.atUnixMs)}, by ${c.planned.by}`,
+      ),
+    );
   if (diagnosis.code !== "healthy") {
     lines.push(`  ${diagnosis.summary}`, p.dim(`  ${DIAGNOSES[diagnosis.code].action}`));
   }
@@ -53,7 +62,11 @@ function nodeCells(n: NodeView, c: ClusterView, p: Paint): string[] {
     p.dim(`${n.host}:${n.port}`),
     p.dim(n.region),
     p.dim(n.version ?? ""),
-    [n.quarantined ? p.red("quarantined") : "", problems.map((code) => p.yellow(code)).join(", ")]
+    [
+      n.quarantined ? p.red("quarantined") : "",
+      n.downtime === null ? "" : p.yellow(`in downtime until ${utc(n.downtime.untilUnixMs)}`),
+      problems.map((code) => p.yellow(code)).join(", "),
+    ]
       .filter(Boolean)
       .join(" "),
   ];

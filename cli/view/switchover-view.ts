@@ -1,5 +1,6 @@
 /** The pictures of `baton switchover`: the plan, each step as it ends, and what it took. Pure. */
 import type { CommandReply, Event, Step } from "@baton/contracts";
+import { sayMoment } from "../when.ts";
 import { duration } from "./amounts.ts";
 import type { Paint } from "./colour.ts";
 import { columns } from "./columns.ts";
@@ -16,6 +17,22 @@ export function planLines(plan: Plan, p: Paint): string[] {
     `${p.bold(`${plan.from} → ${plan.to}`)}  expected write pause ${duration(plan.expectedPauseMs)}`,
     ...columns(rows, { indent: 2 }),
     ...plan.notChosen.map((n) => p.dim(`  not ${n.node}: ${n.reason}`)),
+  ];
+}
+
+/** What `--at` or `--cancel` came to, with the moment as this machine and as everybody calls it. */
+export function plannedLines(answer: CommandReply<"plan">, set: boolean): string[] {
+  const { cluster, planned, candidate, against } = answer;
+  if (planned === null) return [`No switchover of ${cluster} is planned.`];
+  const to = planned.to ?? "whom Baton chooses then";
+  const what = `a switchover of ${cluster} to ${to} for ${sayMoment(planned.atUnixMs)}`;
+  if (!set) return [`Taken back: ${what}.`];
+  return [
+    `Planned: ${what}.`,
+    against === null
+      ? `As things are now, ${candidate} would take over.`
+      : `As things are now, it would be skipped: ${against}`,
+    `Take it back with: baton switchover ${cluster} --cancel`,
   ];
 }
 

@@ -34,6 +34,7 @@ export function node(name: string, o: Partial<NodeView> = {}): NodeView {
     executed: "",
     quarantined: false,
     problems: [],
+    downtime: null,
     ...o,
   };
 }
@@ -48,6 +49,8 @@ export function cluster(o: Partial<ClusterView> = {}): ClusterView {
     diagnosis: diagnosis(),
     nodes: [node("n1", { role: "primary", writable: true, delayMs: null }), node("n2")],
     brake: null,
+    maintenance: [],
+    planned: null,
     failover: { possible: true, candidate: "n2", refusal: null, reason: "n2 holds everything" },
     probers: [{ prober: "prober-1", region: "eu", lastSampleAgeMs: 120 }],
     ...o,

@@ -2,6 +2,7 @@ import { BatonError, type CommandReply } from "@baton/contracts";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { buses } from "./buses.testkit.ts";
+import { sealHeaders } from "./envelope.ts";
 import { startNats, type TestNats, until } from "./nats-server.testkit.ts";
 
 let nats: TestNats;
@@ -67,6 +68,27 @@ test("a refusal arrives as it was meant; a bug does not end the service", async 
   fault = new Error("bug");
   await expect(cli.command("status", { cluster: "x" })).rejects.toMatchObject({ code: "E_INTERNAL" });
   expect(server.lines.some((l) => l.level === "error" && l.message.includes("bug"))).toBe(true);
+});
+
+test.each([
+  ["E_USAGE", "400"],
+  ["E_NOT_FOUND", "404"],
+  ["E_CONFLICT", "409"],
+  ["E_LOCKED", "423"],
+  ["E_NO_ANSWER", "503"],
+] as const)("%s is status %s to programs in any language", async (code, status) => {
+  const server = await bus("server");
+  await server.serve("status", async () => {
+    throw new BatonError(code, { place: "here", message: "no.", remedy: "none." });
+  });
+  const cli = await bus("cli");
+  await expect(cli.command("status", { cluster: null })).rejects.toMatchObject({ code });
+  const answer = await stranger.request("baton.v1.command.status", JSON.stringify({ cluster: null }), {
+    headers: sealHeaders("command.status", "stranger", null),
+    timeout: 5_000,
+  });
+  expect(answer.headers?.get("Nats-Service-Error-Code")).toBe(status);
+  expect(answer.json()).toMatchObject({ code, status: Number(status) });
 });
 
 test("a reply that breaks its schema is not sent", async () => {

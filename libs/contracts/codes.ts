@@ -235,6 +235,16 @@ export const REFUSALS = {
     meaning: "A node's session was lost in the middle of the operation.",
     action: "Baton tries again by itself with what is reachable.",
   },
+  "mixed-flavours": {
+    severity: "critical",
+    meaning: "Some nodes run MySQL and others MariaDB: their GTIDs cannot be compared.",
+    action: "Declare servers of one flavour only; one of the other is another cluster.",
+  },
+  "flavour-cannot": {
+    severity: "critical",
+    meaning: "The servers' flavour cannot do what the policy or the order asks; the message says what.",
+    action: "On MariaDB: policy.acks 1, and rebuild nodes by hand (docs/operate/mariadb.md).",
+  },
   "not-ready": {
     severity: "warning",
     meaning: "A check before a switchover failed.",
@@ -290,9 +300,10 @@ export const REFUSALS = {
   },
   paused: {
     severity: "warning",
-    meaning: "A person has paused this cluster, or its mode is not `auto`: Baton does nothing by itself.",
+    meaning:
+      "A person has paused this cluster, it is in maintenance, its node is in downtime, or its mode is not `auto`: Baton does nothing by itself.",
     action:
-      "`baton resume <cluster>` (or `--all`) when the work is done; `baton status` says who paused it and why.",
+      "`baton resume <cluster>` (or `--all`), `baton maintenance <cluster> --end` or `baton downtime <cluster> <node> --end` when the work is done; `baton status` says who holds it and why.",
   },
   cooldown: {
     severity: "critical",

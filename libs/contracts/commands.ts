@@ -4,7 +4,7 @@ import { RepairPolicy } from "./cluster.ts";
 import { DiagnosisCode, ErrorCode, Outcome, RefusalCode, RepairCode } from "./codes.ts";
 import { Ms, Name, OperationId, UnixMs } from "./names.ts";
 import { Diagnosis } from "./payloads.ts";
-import { Phase } from "./state.ts";
+import { Phase, Planned, Window } from "./state.ts";
 
 export const NodeRole = z.enum(["primary", "replica", "detached", "unknown"]);
 export type NodeRole = z.infer<typeof NodeRole>;
@@ -23,6 +23,7 @@ export const NodeView = z.object({
   executed: z.string().nullable(),
   quarantined: z.boolean(),
   problems: z.array(DiagnosisCode),
+  downtime: Window.nullable().default(null).describe("a person has the node in hand"),
 });
 export type NodeView = z.infer<typeof NodeView>;
 
@@ -38,6 +39,8 @@ export const ClusterView = z.object({
     .string()
     .nullable()
     .describe("a sentence: who keeps Baton from acting by itself, why, since when; null: nobody"),
+  maintenance: z.array(Window).default([]).describe("windows that are on or to come, in order"),
+  planned: Planned.nullable().default(null).describe("a switchover that is to come"),
   failover: z.object({
     possible: z.boolean(),
     candidate: Name.nullable(),
@@ -101,6 +104,29 @@ export const COMMANDS = {
       expectedPauseMs: Ms,
     }),
   },
+  plan: {
+    request: z.strictObject({
+      cluster: Name,
+      switchover: z
+        .strictObject({
+          atUnixMs: UnixMs,
+          to: Name.nullable().describe("null: Baton chooses then"),
+          force: z.boolean(),
+        })
+        .nullable()
+        .describe("null: take the planned one back"),
+      by: z.string(),
+    }),
+    reply: z.object({
+      cluster: Name,
+      planned: Planned.nullable().describe("what was planned or taken back; null: there was nothing"),
+      candidate: Name.nullable().describe("who would be primary if it were done now"),
+      against: z
+        .string()
+        .nullable()
+        .describe("why it would be skipped if it were due now; null: it would not"),
+    }),
+  },
   rebuild: {
     request: z.strictObject({ cluster: Name, node: Name, from: Name.nullable() }),
     reply: z.object({ operation: OperationId, node: Name, from: Name }),
@@ -152,6 +178,47 @@ export const COMMANDS = {
     reply: z.object({
       cluster: Name,
       acknowledged: z.number().int().describe("failovers that counted until now"),
+    }),
+  },
+  maintenance: {
+    request: z.strictObject({
+      cluster: Name,
+      window: z
+        .strictObject({
+          fromUnixMs: UnixMs.nullable().describe("null: now, by the decider's clock"),
+          untilUnixMs: UnixMs.nullable().describe("null: forMs after its beginning"),
+          forMs: Ms.nullable(),
+        })
+        .nullable()
+        .describe("null: end what is on, else take the next one back"),
+      by: z.string(),
+      reason: z.string(),
+    }),
+    reply: z.object({
+      cluster: Name,
+      windows: z.array(Window).describe("what was set, ended or taken back"),
+      on: z.boolean().describe("whether the cluster is in maintenance now"),
+      running: OperationId.nullable().describe("an operation that goes on to its end all the same"),
+    }),
+  },
+  downtime: {
+    request: z.strictObject({
+      cluster: Name,
+      node: Name,
+      untilUnixMs: UnixMs.nullable(),
+      forMs: Ms.nullable().describe("both null: end it"),
+      by: z.string(),
+      reason: z.string(),
+    }),
+    reply: z.object({
+      cluster: Name,
+      node: Name,
+      window: Window.nullable().describe("the one that was set or ended; null: there was none"),
+      on: z.boolean(),
+      refusal: z
+        .string()
+        .nullable()
+        .describe("why a failover would be refused as things are now; null: it would not"),
     }),
   },
   history: {

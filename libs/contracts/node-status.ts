@@ -43,13 +43,15 @@ export const SemiSyncStatus = z.object({
 export type SemiSyncStatus = z.infer<typeof SemiSyncStatus>;
 
 export const NodeStatus = z.object({
-  serverUuid: z.string(),
+  serverUuid: z.string().describe("of MariaDB, which has none: server-id-<server_id>"),
   serverId: z.number().int(),
   version: z.string(),
   flavour: Flavour,
   startedUnixS: z.number().int().describe("the server's start by its own clock, ±1 s"),
   readOnly: z.boolean(),
-  superReadOnly: z.boolean(),
+  superReadOnly: z
+    .boolean()
+    .describe("MariaDB has none: the same as readOnly, which READ ONLY ADMIN gets past"),
   gtidMode: z.boolean(),
   executed: GtidSetText,
   relayLogRecovery: z.boolean(),

@@ -90,8 +90,13 @@ export const Intent = z.object({
     .boolean()
     .optional()
     .describe("switchover: a person goes on although a check that is not about safety fails"),
+  byPerson: z
+    .boolean()
+    .optional()
+    .describe(
+      "rebuild, repair: a person asked for it, so that no brake holds it back; a switchover is always asked for",
+    ),
   repair: RepairCode.optional().describe("repair, rejoin and split-brain: the fault that is mended"),
-  asked: z.boolean().optional().describe("a person asked for it: it passes the brakes"),
   inject: z
     .boolean()
     .optional()
@@ -163,6 +168,8 @@ export const EventType = z.enum([
   "node-repaired",
   "split-brain-snapshot",
   "split-brain-resolved",
+  "switchover-planned",
+  "switchover-skipped",
 ]);
 export type EventType = z.infer<typeof EventType>;
 

@@ -126,6 +126,21 @@ export const Vouch = z.object({
 });
 export type Vouch = z.infer<typeof Vouch>;
 
+/**
+ * A time that a person has set aside. A date is all that a person can say of it, so here a wall clock decides: each service's own
+ * opens and ends it. It holds back, it never permits: a clock that is off costs time, not data.
+ */
+export const Window = z.object({
+  fromUnixMs: UnixMs,
+  untilUnixMs: UnixMs.describe("it ends by itself then"),
+  by: z.string().max(200),
+  reason: z.string().max(500),
+});
+export type Window = z.infer<typeof Window>;
+
+/** More than anybody plans ahead. */
+export const WINDOWS_KEPT = 20;
+
 /** A person's hand on the brake, for one cluster or for all (key `_all`). Deciders order nothing but what a person asks for. */
 export const Brake = z.object({
   paused: z.boolean(),
@@ -135,8 +150,41 @@ export const Brake = z.object({
   acknowledgedUnixMs: UnixMs.describe(
     "failovers up to this one, as ClusterState.failovers dates it, count neither for the cooldown nor for the flap limit",
   ),
+  maintenance: z
+    .array(Window)
+    .max(WINDOWS_KEPT)
+    .optional()
+    .describe(
+      "the cluster's windows, now and to come, in order; while one is on, nothing is done without a person",
+    ),
+  downtimes: z
+    .record(Name, Window)
+    .optional()
+    .describe("node → until when a person has it in hand: it is left alone, and its outage is no news"),
 });
 export type Brake = z.infer<typeof Brake>;
+
+/**
+ * A switchover that a person has planned. It is taken by writing the order into it, by compare-and-set: whoever takes it up again gives the
+ * very same order, which can run once only.
+ */
+export const Planned = z.object({
+  cluster: Name,
+  id: Name.describe("tells this plan from any other of the cluster"),
+  atUnixMs: UnixMs,
+  to: Name.nullable().describe("null: Baton chooses then"),
+  force: z.boolean(),
+  by: z.string().max(200),
+  order: z
+    .object({
+      candidate: Name,
+      stateRevision: z.number().int().min(1).describe("of the state that it leaves"),
+      decider: Name,
+    })
+    .nullable()
+    .describe("null: its time has not come"),
+});
+export type Planned = z.infer<typeof Planned>;
 
 export const ServiceName = z.enum(["prober", "decider", "executor", "notifier", "auditor"]);
 export type ServiceName = z.infer<typeof ServiceName>;

@@ -3,8 +3,17 @@
  * cannot be seen from a session is said to be so, and not taken for good.
  */
 import type { ErrorCode, NodeRole, Policy } from "@baton/contracts";
+import {
+  MARIADB_CHANNEL_MENDS,
+  MARIADB_NEEDED,
+  MARIADB_SETTINGS,
+  mariadbChannels,
+  mariadbMend,
+  mariadbValues,
+} from "./check-mariadb.ts";
 import type { ReplicationAccount } from "./dialect.ts";
 import { MysqlFault } from "./fault.ts";
+import { isMariadb } from "./flavour.ts";
 import { missingPrivileges } from "./grants.ts";
 import { type Access, openSession, type Row, type Session } from "./session.ts";
 import { SETTINGS, type Setting } from "./settings.ts";
@@ -45,17 +54,26 @@ export async function checkNode(
   o: CheckOptions = {},
 ): Promise<NodeFinding[]> {
   const deadlineMs = o.deadlineMs ?? DEADLINE_MS;
+  const mariadb = isMariadb(session.version);
   const [missing, own] = await Promise.all([
     ownPrivileges(session, deadlineMs),
-    valuesOf(session, deadlineMs),
+    mariadb ? mariadbValues(session, deadlineMs) : valuesOf(session, deadlineMs),
   ]);
+  const account = o.replication ? await checkAccount(session, o.replication, o.tls, deadlineMs) : [];
+  if (mariadb)
+    return [
+      ...missing,
+      ...checkSettings(own, role, policy, { settings: MARIADB_SETTINGS, mend: mariadbMend }),
+      ...checkChannels(await mariadbChannels(session, deadlineMs), MARIADB_CHANNEL_MENDS),
+      ...account,
+    ];
   const channel = await channelsOf(session, deadlineMs);
   return [
     ...missing,
     ...checkPlugins(own),
     ...checkSettings(own, role, policy),
     ...checkChannels(channel),
-    ...(o.replication ? await checkAccount(session, o.replication, o.tls, deadlineMs) : []),
+    ...account,
   ];
 }
 
@@ -100,26 +118,32 @@ export function checkSettings(
   values: ReadonlyMap<string, Value>,
   role: NodeRole,
   policy: Policy,
+  of: { settings: readonly Setting[]; mend: (setting: Setting, wanted: string) => string } = {
+    settings: SETTINGS,
+    mend: mendOf,
+  },
 ): NodeFinding[] {
-  return SETTINGS.filter((s) => s.of === undefined || s.of === role).flatMap((setting): NodeFinding[] => {
-    const value = values.get(setting.name);
-    if (value === undefined) return [];
-    const { name } = setting;
-    const wanted = setting.wanted(policy);
-    const fits = (v: string) => setting.fits?.(v, policy) ?? normal(v) === normal(wanted);
-    const level = setting.level ?? "error";
-    const about = { code: "E_NODE_SETTING", why: setting.why, mend: mendOf(setting, wanted) } as const;
-    if (setting.when === "now")
-      return fits(value.now) ? [] : [{ ...about, level, found: `${name} is ${value.now}, not ${wanted}.` }];
-    if (value.boot === null) {
-      const found = `${name} was set to ${value.now} while the server ran; what it will start with cannot be seen from here and must be ${wanted}.`;
-      return [{ ...about, level: "advice", found }];
-    }
-    const which = value.boot === value.now ? "is" : "will at the next start be";
-    return fits(value.boot)
-      ? []
-      : [{ ...about, level, found: `${name} ${which} ${value.boot}, not ${wanted}.` }];
-  });
+  return of.settings
+    .filter((s) => s.of === undefined || s.of === role)
+    .flatMap((setting): NodeFinding[] => {
+      const value = values.get(setting.name);
+      if (value === undefined) return [];
+      const { name } = setting;
+      const wanted = setting.wanted(policy);
+      const fits = (v: string) => setting.fits?.(v, policy) ?? normal(v) === normal(wanted);
+      const level = setting.level ?? "error";
+      const about = { code: "E_NODE_SETTING", why: setting.why, mend: of.mend(setting, wanted) } as const;
+      if (setting.when === "now")
+        return fits(value.now) ? [] : [{ ...about, level, found: `${name} is ${value.now}, not ${wanted}.` }];
+      if (value.boot === null) {
+        const found = `${name} was set to ${value.now} while the server ran; what it will start with cannot be seen from here and must be ${wanted}.`;
+        return [{ ...about, level: "advice", found }];
+      }
+      const which = value.boot === value.now ? "is" : "will at the next start be";
+      return fits(value.boot)
+        ? []
+        : [{ ...about, level, found: `${name} ${which} ${value.boot}, not ${wanted}.` }];
+    });
 }
 
 /**
@@ -167,20 +191,27 @@ async function channelsOf(session: Session, deadlineMs: number): Promise<Channel
   };
 }
 
+const CHANNEL_MENDS: typeof MARIADB_CHANNEL_MENDS = {
+  forget: (name) => `STOP REPLICA FOR CHANNEL '${name}'; RESET REPLICA ALL FOR CHANNEL '${name}'`,
+  byGtid: "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION=1; START REPLICA",
+  heartbeat:
+    "STOP REPLICA IO_THREAD; CHANGE REPLICATION SOURCE TO SOURCE_HEARTBEAT_PERIOD=0.2; START REPLICA IO_THREAD",
+  retry:
+    "STOP REPLICA IO_THREAD; CHANGE REPLICATION SOURCE TO SOURCE_CONNECT_RETRY=1, SOURCE_HEARTBEAT_PERIOD=0.2; START REPLICA IO_THREAD",
+};
+
 /** Pure. */
-export function checkChannels({ channels, filters }: Channels): NodeFinding[] {
+export function checkChannels({ channels, filters }: Channels, mends = CHANNEL_MENDS): NodeFinding[] {
   const code = "E_NODE_SETTING" as const;
   const out: NodeFinding[] = [];
   for (const c of channels) {
-    const change = (to: string) =>
-      `STOP REPLICA IO_THREAD; CHANGE REPLICATION SOURCE TO ${to}; START REPLICA IO_THREAD`;
     if (c.name !== "") {
       out.push({
         level: "error",
         code,
         found: `There is a replication channel called ${JSON.stringify(c.name)}.`,
         why: "Baton reads and leads the default channel only; another source's transactions look errant to it.",
-        mend: `STOP REPLICA FOR CHANNEL '${c.name}'; RESET REPLICA ALL FOR CHANNEL '${c.name}'`,
+        mend: mends.forget(c.name),
       });
       continue;
     }
@@ -190,7 +221,7 @@ export function checkChannels({ channels, filters }: Channels): NodeFinding[] {
         code,
         found: "The replica follows by file and position.",
         why: "Only by GTID can it go on from another source.",
-        mend: "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION=1; START REPLICA",
+        mend: mends.byGtid,
       });
     if (c.heartbeatS === 0 || c.heartbeatS > HEARTBEAT_MAX_S)
       out.push({
@@ -201,7 +232,7 @@ export function checkChannels({ channels, filters }: Channels): NodeFinding[] {
             ? "The source sends no heartbeats."
             : `The source sends a heartbeat only every ${c.heartbeatS} s.`,
         why: "A replica that hears nothing is a witness of its source's death: when all is quiet it must hear heartbeats.",
-        mend: change("SOURCE_HEARTBEAT_PERIOD=0.2"),
+        mend: mends.heartbeat,
       });
     if (c.retryS > 1)
       out.push({
@@ -209,7 +240,7 @@ export function checkChannels({ channels, filters }: Channels): NodeFinding[] {
         code,
         found: `The receiver tries again only every ${c.retryS} s.`,
         why: "Writes wait until enough replicas are attached again.",
-        mend: change("SOURCE_CONNECT_RETRY=1, SOURCE_HEARTBEAT_PERIOD=0.2"),
+        mend: mends.retry,
       });
     if (c.delayS > 0)
       out.push({
@@ -233,7 +264,10 @@ export function checkChannels({ channels, filters }: Channels): NodeFinding[] {
 
 async function ownPrivileges(session: Session, deadlineMs: number): Promise<NodeFinding[]> {
   const rows = await session.query("SHOW GRANTS", { deadlineMs });
-  const missing = missingPrivileges(rows.map((row) => String(Object.values(row)[0])));
+  const missing = missingPrivileges(
+    rows.map((row) => String(Object.values(row)[0])),
+    isMariadb(session.version) ? MARIADB_NEEDED : undefined,
+  );
   const [who] = await session.query<{ who: string }>("SELECT CURRENT_USER() who", { deadlineMs });
   const [user = "", host = ""] = String(who?.who).split(/@(?=[^@]*$)/);
   return missing.map(({ privileges, on, why, level }) => ({

@@ -1,8 +1,10 @@
 /**
  * What a node can be told, as SQL text, so that the executor puts several statements into one round trip. One dialect a
- * flavour and generation; a new one (MariaDB, MySQL 8.0) is another object of this shape.
+ * flavour and generation; a new one (MySQL 8.0) is another object of this shape.
  */
 import { BatonError, type Flavour, type NodeStatus } from "@baton/contracts";
+import { isMariadb } from "./flavour.ts";
+import { mariadb } from "./mariadb.ts";
 import { mysql84 } from "./mysql84.ts";
 import type { Row, Target } from "./session.ts";
 
@@ -14,6 +16,11 @@ export interface ReplicationAccount {
 /** Each property is one statement, or a list of statements to be run in order. None ends in a semicolon. */
 export interface Dialect {
   readonly flavour: Flavour;
+  /**
+   * False: once both replication threads stand, the next start of either discards what was received and not applied, and
+   * a receiver can be pointed elsewhere only then. Whoever stops them must have applied first.
+   */
+  readonly keepsRelayLogs: boolean;
 
   /** One round trip; its result sets go to `parseStatus`. Needs the semi-sync plugins; `readStatus` does without. */
   readonly statusSql: string;
@@ -70,7 +77,7 @@ export interface Dialect {
   readonly drainHolders: string;
   /** Column `id`: client sessions whose open transaction has locked rows; on a replica they would block its applier. */
   readonly openWriters: string;
-  /** Columns `oldestMs` (the oldest open transaction of a client, or null) and `locked` (1: somebody holds FTWRL). */
+  /** Columns `oldestMs` (the oldest open transaction of a client, or null) and `locked` (1: somebody holds FTWRL; null: not to be seen). */
   readonly obstacles: string;
   /** Ends those who wait for an ack; killed first, they get no OK. */
   readonly semiSyncSourceOff: string;
@@ -119,11 +126,12 @@ export interface Dialect {
 /** The dialect for what `SELECT VERSION()` says. @throws BatonError for servers that Baton cannot lead */
 export function dialectFor(version: string): Dialect {
   const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10) || 0);
-  const mariadb = /mariadb/i.test(version);
-  if (!mariadb && (major > 8 || (major === 8 && minor >= 4))) return mysql84;
+  if (isMariadb(version)) {
+    if (major > 10 || (major === 10 && minor >= 11)) return mariadb;
+  } else if (major > 8 || (major === 8 && minor >= 4)) return mysql84;
   throw new BatonError("E_NODE_SETTING", {
     place: "version",
-    message: `The server is ${version || "of an unknown version"}; Baton leads MySQL 8.4 and later.`,
+    message: `The server is ${version || "of an unknown version"}; Baton leads MySQL 8.4 and later and MariaDB 10.11 and later.`,
     remedy: "Upgrade the server, or take the node out of the declaration.",
   });
 }

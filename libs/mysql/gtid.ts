@@ -1,10 +1,11 @@
 /**
- * GTID sets as MySQL 8.3+ writes them: `uuid:1-5:7:tag:1-3,uuid:9`. Pure; values are immutable.
- * https://dev.mysql.com/doc/refman/9.7/en/replication-gtids-concepts.html
+ * GTID sets as MySQL 8.3+ writes them: `uuid:1-5:7:tag:1-3,uuid:9`, or as MariaDB does: `0-1-100,0-2-105` (gtid-domains.ts).
+ * Pure; values are immutable. https://dev.mysql.com/doc/refman/9.7/en/replication-gtids-concepts.html
  *
  * Numbers are bigint because the server counts to 2^63-2, and a set that cannot be read exactly would
  * let an errant transaction pass unseen.
  */
+import { isDomainText, ofServer, parseDomains, printDomains, sharedUpTo } from "./gtid-domains.ts";
 
 /** A text that is no GTID set. `offset` is where, in characters from the start. */
 export class GtidSyntaxError extends Error {
@@ -22,10 +23,11 @@ export class GtidSyntaxError extends Error {
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const TAG = /^[a-z_][a-z0-9_]{0,31}$/i;
 const INTERVAL = /^(\d{1,19})(?:\s*-\s*(\d{1,19}))?$/;
+const UUID_LENGTH = 36;
 const MAX = 2n ** 63n - 2n;
 
 /** Boundaries in ascending order: even places open an interval, odd ones close it (exclusive). */
-type Bounds = readonly bigint[];
+export type Bounds = readonly bigint[];
 
 /** One pass over both lists: a number belongs to the result when `keep(in a, in b)`. */
 function sweep(a: Bounds, b: Bounds, keep: (inA: boolean, inB: boolean) => boolean): bigint[] {
@@ -67,11 +69,14 @@ function normalise(flat: bigint[]): bigint[] {
 export class GtidSet {
   static readonly empty = new GtidSet(new Map());
 
-  /** Key `uuid` or `uuid:tag`, lower-case. No key has empty bounds. */
+  /** Key `uuid` or `uuid:tag`, lower-case; of MariaDB `domain-server`. No key has empty bounds. */
   readonly #byKey: ReadonlyMap<string, Bounds>;
+  /** MariaDB's positions, each of which stands for all that came before it; not so for what is left of a subtraction. */
+  readonly #positions: boolean;
 
-  private constructor(byKey: ReadonlyMap<string, Bounds>) {
+  private constructor(byKey: ReadonlyMap<string, Bounds>, positions = false) {
     this.#byKey = byKey;
+    this.#positions = positions;
   }
 
   /**
@@ -81,6 +86,7 @@ export class GtidSet {
    */
   static parse(text: string): GtidSet {
     if (text === "") return GtidSet.empty;
+    if (isDomainText(text)) return GtidSet.#ofDomains(text);
     const flat = new Map<string, bigint[]>();
     let itemAt = 0;
     for (const item of text.split(",")) {
@@ -92,17 +98,24 @@ export class GtidSet {
     return new GtidSet(byKey);
   }
 
+  static #ofDomains(text: string): GtidSet {
+    const { byKey, positions, badAt } = parseDomains(text);
+    if (badAt !== null) throw new GtidSyntaxError(text, badAt, "domain-server-sequence");
+    return new GtidSet(byKey, positions);
+  }
+
   union(other: GtidSet): GtidSet {
-    return this.#combine(other, (a, b) => a || b);
+    return this.#combine(other, (a, b) => a || b, true);
   }
 
   /** What is in this set and not in the other. */
   subtract(other: GtidSet): GtidSet {
-    return this.#combine(other, (a, b) => a && !b);
+    const known = this.#positions && other.#positions ? other.#withHistoryOf(this) : other;
+    return this.#combine(known, (a, b) => a && !b, false);
   }
 
   intersect(other: GtidSet): GtidSet {
-    return this.#combine(other, (a, b) => a && b);
+    return this.#combine(other, (a, b) => a && b, true);
   }
 
   contains(other: GtidSet): boolean {
@@ -116,7 +129,9 @@ export class GtidSet {
   /** The transactions that one server committed first, tagged ones included. */
   onlyFrom(serverUuid: string): GtidSet {
     const uuid = serverUuid.toLowerCase();
-    return new GtidSet(new Map([...this.#byKey].filter(([key]) => key.startsWith(uuid))));
+    return new GtidSet(
+      new Map([...this.#byKey].filter(([key]) => key.startsWith(uuid) || ofServer(key, uuid))),
+    );
   }
 
   isEmpty(): boolean {
@@ -140,6 +155,8 @@ export class GtidSet {
 
   /** As MySQL prints it, without its line ends: UUIDs in order, each with its untagged intervals, then its tags. */
   toString(): string {
+    const [first = ""] = this.#byKey.keys();
+    if (first !== "" && first.length < UUID_LENGTH) return printDomains(this.#byKey);
     let out = "";
     let uuidNow = "";
     for (const key of [...this.#byKey.keys()].sort()) {
@@ -160,7 +177,20 @@ export class GtidSet {
     return out;
   }
 
-  #combine(other: GtidSet, keep: (inThis: boolean, inOther: boolean) => boolean): GtidSet {
+  /** This set with all of the other's that came before the newest transaction that both hold. */
+  #withHistoryOf(other: GtidSet): GtidSet {
+    const byKey = new Map(this.#byKey);
+    for (const [key, upTo] of sharedUpTo(this.#byKey, other.#byKey))
+      byKey.set(
+        key,
+        sweep(byKey.get(key) ?? [], [1n, upTo + 1n], (a, b) => a || b),
+      );
+    return new GtidSet(byKey);
+  }
+
+  /** `whole`: the result of two sets of positions is one again. */
+  #combine(other: GtidSet, keep: (inThis: boolean, inOther: boolean) => boolean, whole: boolean): GtidSet {
+    if (other.#byKey.size === 0 && keep(true, false)) return this;
     const byKey = new Map<string, Bounds>();
     const none: Bounds = [];
     for (const [key, bounds] of this.#byKey) {
@@ -169,7 +199,8 @@ export class GtidSet {
     }
     if (keep(false, true))
       for (const [key, bounds] of other.#byKey) if (!this.#byKey.has(key)) byKey.set(key, bounds);
-    return new GtidSet(byKey);
+    const positions = (set: GtidSet) => set.#positions || set.#byKey.size === 0;
+    return new GtidSet(byKey, whole && positions(this) && positions(other));
   }
 }
 

@@ -57,6 +57,7 @@ const canaryChecksum = "SHA2(CONCAT_WS('#', cluster, epoch, operation, written_a
 
 export const mysql84: Dialect = {
   flavour: "mysql",
+  keepsRelayLogs: true,
   statusSql: STATUS_SQL,
   parseStatus,
 

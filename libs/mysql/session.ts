@@ -43,6 +43,8 @@ export type Row = Record<string, unknown>;
 export interface Session {
   readonly target: Target;
   readonly threadId: number;
+  /** What `SELECT VERSION()` says. */
+  readonly version: string;
   readonly closed: boolean;
   /** The rows of one statement; empty for a statement without a result set. */
   query<T = Row>(sql: string, o?: QueryOptions): Promise<T[]>;
@@ -70,7 +72,8 @@ const END_MS = 1_000;
  * idle warm session that the server ends (wait_timeout).
  */
 const SESSION_SQL =
-  "SET SESSION sql_mode='NO_ENGINE_SUBSTITUTION', autocommit=1, time_zone='+00:00', wait_timeout=86400";
+  "SET SESSION sql_mode='NO_ENGINE_SUBSTITUTION', autocommit=1, time_zone='+00:00', wait_timeout=86400; " +
+  "SELECT VERSION() AS version";
 
 /** Opens a session. @throws MysqlFault; its outcome is what a sample says. */
 export function openSession(target: Target, access: Access, o: OpenOptions): Promise<Session> {
@@ -119,9 +122,10 @@ export function openSession(target: Target, access: Access, o: OpenOptions): Pro
     connection.on("error", onError);
     connection.once("connect", () => {
       stage = "logged in, but no answer to the session settings";
-      connection.query(SESSION_SQL, (error: unknown) => {
+      connection.query(SESSION_SQL, (error: unknown, answers: unknown) => {
         if (error) return onError(error);
-        if (!settled) settle(null, new HeldSession(target, connection, socket));
+        const [, [row] = []] = answers as [unknown, { version: string }[]];
+        if (!settled) settle(null, new HeldSession(target, connection, socket, row?.version ?? ""));
       });
     });
   });
@@ -162,6 +166,7 @@ type Answer = (error: QueryError | null, result?: unknown) => void;
 class HeldSession implements Session {
   readonly target: Target;
   readonly threadId: number;
+  readonly version: string;
   readonly #connection: Connection;
   readonly #socket: Socket;
   readonly #waiting = new Set<(fault: MysqlFault) => void>();
@@ -169,8 +174,9 @@ class HeldSession implements Session {
   #ended: MysqlFault | null = null;
   #leaving = false;
 
-  constructor(target: Target, connection: Connection, socket: Socket) {
+  constructor(target: Target, connection: Connection, socket: Socket, version: string) {
     this.target = target;
+    this.version = version;
     this.threadId = connection.threadId;
     this.#connection = connection;
     this.#socket = socket;

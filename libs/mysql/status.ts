@@ -9,7 +9,9 @@
  */
 import type { NodeStatus, ReceiverState, ReplicaStatus, SemiSyncStatus } from "@baton/contracts";
 import { MysqlFault } from "./fault.ts";
+import { isMariadb } from "./flavour.ts";
 import type { Row, Session } from "./session.ts";
+import { MARIADB_STATUS_SQL, MariadbEar, parseMariadbStatus } from "./status-mariadb.ts";
 
 const SERVER = `'uuid', @@server_uuid, 'id', @@server_id, 'version', @@version, 'nowS', UNIX_TIMESTAMP(),
 'ro', @@read_only, 'sro', @@super_read_only, 'gtidMode', @@gtid_mode, 'rlr', @@relay_log_recovery,
@@ -65,6 +67,8 @@ interface Told extends Row {
 
 const ER_UNKNOWN_SYSTEM_VARIABLE = 1193;
 const withoutSemiSync = new WeakSet<Session>();
+/** One for each session to a MariaDB server that was read. */
+const ears = new WeakMap<Session, MariadbEar>();
 
 /**
  * The status, in one round trip (two, once, on a server without the semi-sync plugins). The session
@@ -72,6 +76,7 @@ const withoutSemiSync = new WeakSet<Session>();
  */
 export async function readStatus(session: Session, deadlineMs: number): Promise<NodeStatus> {
   const o = { deadlineMs, keep: true };
+  if (isMariadb(session.version)) return readMariadbStatus(session, o);
   if (withoutSemiSync.has(session)) {
     const sets = await session.queryAll(STATUS_SQL_WITHOUT_SEMI_SYNC, o);
     // Installed since: the next read takes it in.
@@ -86,6 +91,18 @@ export async function readStatus(session: Session, deadlineMs: number): Promise<
     withoutSemiSync.add(session);
     return parseStatus(await session.queryAll(STATUS_SQL_WITHOUT_SEMI_SYNC, o));
   }
+}
+
+async function readMariadbStatus(
+  session: Session,
+  o: { deadlineMs: number; keep: boolean },
+): Promise<NodeStatus> {
+  const sets = await session.queryAll(MARIADB_STATUS_SQL, o);
+  const status = parseMariadbStatus(sets);
+  const ear = ears.get(session) ?? new MariadbEar();
+  ears.set(session, ear);
+  const heardAgeMs = ear.heardAgeMs(sets, performance.now());
+  return status.replica === null ? status : { ...status, replica: { ...status.replica, heardAgeMs } };
 }
 
 /** The result set of STATUS_SQL. @throws MysqlFault when it is empty */

@@ -16,12 +16,12 @@ const brake = (more: Partial<Brake> = {}): Brake => ({
 describe("who holds Baton back", () => {
   it("is a pause of the cluster, then of all, then the mode; a released brake holds nothing", () => {
     const said = "by ann@ops1 since 2026-11-23 15:20:11 UTC: moving the rack";
-    expect(heldBack(declared(), { own: brake(), all: null })).toBe(`paused ${said}`);
-    expect(heldBack(declared(), { own: brake({ paused: false }), all: brake() })).toBe(
+    expect(heldBack(declared(), { own: brake(), all: null }, 0)).toBe(`paused ${said}`);
+    expect(heldBack(declared(), { own: brake({ paused: false }), all: brake() }, 0)).toBe(
       `all clusters are paused ${said}`,
     );
-    expect(heldBack(declared({ mode: "observe" }), { own: null, all: null })).toContain("observe");
-    expect(heldBack(declared(), { own: brake({ paused: false }), all: null })).toBeNull();
+    expect(heldBack(declared({ mode: "observe" }), { own: null, all: null }, 0)).toContain("observe");
+    expect(heldBack(declared(), { own: brake({ paused: false }), all: null }, 0)).toBeNull();
   });
 });
 

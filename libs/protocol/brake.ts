@@ -3,6 +3,7 @@
  * been failovers enough. A person's own order passes all of them.
  */
 import type { Brake, DeclaredCluster, RefusalCode } from "@baton/contracts";
+import { describeWindow, maintenanceOf, type NowUnixMs, utc } from "./window.ts";
 
 /** The cluster's own brake and the one for all; null: never touched. */
 export interface Brakes {
@@ -15,20 +16,25 @@ export const NO_BRAKES: Brakes = { own: null, all: null };
 /** `paused by ann@ops1 since 2026-11-23 15:20:11 UTC: moving the rack`; null while it is not on. */
 export function describeBrake(brake: Brake | null, all: boolean): string | null {
   if (brake?.paused !== true) return null;
-  const since = new Date(brake.sinceUnixMs).toISOString().slice(0, 19).replace("T", " ");
-  return `${all ? "all clusters are paused" : "paused"} by ${brake.by} since ${since} UTC: ${brake.reason}`;
+  return `${all ? "all clusters are paused" : "paused"} by ${brake.by} since ${utc(brake.sinceUnixMs)}: ${brake.reason}`;
 }
 
-/** Why nothing is ordered or begun without a person; null: nothing forbids it. */
-export function pausedBy(brakes: Brakes): string | null {
+/** Who has paused the cluster, by its name or with all others; null: nobody. */
+export function heldByHand(brakes: Brakes): string | null {
   return describeBrake(brakes.own, false) ?? describeBrake(brakes.all, true);
 }
 
+/** Why nothing is ordered or begun without a person; null: nothing forbids it. */
+export function pausedBy(brakes: Brakes, nowUnixMs: NowUnixMs): string | null {
+  return heldByHand(brakes) ?? describeWindow("in maintenance", maintenanceOf(brakes, nowUnixMs));
+}
+
 /** The same with the policy's mode: in `observe` and `advise` no node is touched. */
-export function heldBack(declared: DeclaredCluster, brakes: Brakes): string | null {
+export function heldBack(declared: DeclaredCluster, brakes: Brakes, nowUnixMs: NowUnixMs): string | null {
   const { mode } = declared.policy;
   return (
-    pausedBy(brakes) ?? (mode === "auto" ? null : `policy.mode is ${mode}: nothing is done without a person`)
+    pausedBy(brakes, nowUnixMs) ??
+    (mode === "auto" ? null : `policy.mode is ${mode}: nothing is done without a person`)
   );
 }
 

@@ -17,7 +17,9 @@ function contender(n: number, held: string, more: Partial<Contender> = {}): Cont
     executed: set(held),
     held: set(held),
     applierErrno: 0,
+    stranded: GtidSet.empty,
     quarantined: false,
+    downtime: null,
     ...more,
   };
 }

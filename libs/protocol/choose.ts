@@ -13,7 +13,11 @@ export interface Contender {
   held: GtidSet;
   /** The applier stopped with an error: it cannot catch up. 0 when it is well. */
   applierErrno: number;
+  /** Received, and lost as soon as its applier is started (MariaDB). */
+  stranded: GtidSet;
   quarantined: boolean;
+  /** Why a person keeps it from being promoted; null: nobody does. */
+  downtime: string | null;
 }
 
 export interface ChooseFacts {
@@ -92,9 +96,15 @@ export function choose(facts: ChooseFacts): Choice {
     const own = errant.get(c.node) ?? GtidSet.empty;
     const lacks = union.subtract(c.held);
     if (!own.isEmpty()) notChosen.push({ node: c.node, reason: `errant transactions ${own}` });
+    else if (c.downtime !== null) notChosen.push({ node: c.node, reason: c.downtime });
     else if (c.promotion === "never") notChosen.push({ node: c.node, reason: "promotion rule is never" });
     else if (c.applierErrno !== 0)
       notChosen.push({ node: c.node, reason: `applier stopped with error ${c.applierErrno}` });
+    else if (!c.stranded.isEmpty())
+      notChosen.push({
+        node: c.node,
+        reason: `its applier stands, and starting it would throw away ${c.stranded}`,
+      });
     else if (!lacks.isEmpty())
       notChosen.push({ node: c.node, reason: `behind by ${lacks.count()} transactions (${lacks})` });
     else eligible.push(c);

@@ -12,6 +12,8 @@ export interface DonorFacts {
   node: string;
   /** Whom a person named; null: the best is taken. */
   named: string | null;
+  /** Nodes that a person has in hand, and why: not copied from unless named. */
+  downtimes?: ReadonlyMap<string, string>;
   /** Status of each node that can be reached now. */
   statuses: ReadonlyMap<string, NodeStatus>;
 }
@@ -57,6 +59,8 @@ export function chooseDonor(facts: DonorFacts): DonorChoice {
     if (status === undefined) return "it cannot be reached";
     if (!sameSeries(status.version, version)) return `it runs ${status.version} and ${facts.node} ${version}`;
     if (name === facts.primary) return null;
+    const downtime = facts.downtimes?.get(name);
+    if (downtime !== undefined && name !== facts.named) return `it is ${downtime}`;
     if (facts.quarantined.includes(name)) return "it is quarantined";
     if (!healthy.includes(name)) return "it does not follow the primary";
     const others = healthy.length - 1;

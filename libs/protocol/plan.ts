@@ -3,7 +3,8 @@ import type { DeclaredCluster, NodeStatus, RefusalCode, Vouch } from "@baton/con
 import { GtidSet } from "@baton/mysql/gtid";
 import { type Contender, choose, type NotChosen } from "./choose.ts";
 import { ackersToStop, isFenced } from "./fence.ts";
-import { canVouch, heldBy } from "./vouch.ts";
+import { flavourRefusal } from "./flavour.ts";
+import { canVouch, heldBy, strandedIn } from "./vouch.ts";
 
 export interface PlanFacts {
   declared: DeclaredCluster;
@@ -14,6 +15,8 @@ export interface PlanFacts {
   /** The primary's last known executed set, reachable or not. */
   primaryExecuted: GtidSet;
   vouches: ReadonlyMap<string, Vouch>;
+  /** Nodes that a person has in hand, and why: they count as ackers, and are not promoted. */
+  downtimes?: ReadonlyMap<string, string>;
 }
 
 export type Plan =
@@ -34,6 +37,7 @@ export function contenderOf(
   status: NodeStatus,
   declared: DeclaredCluster,
   quarantined: readonly string[],
+  downtimes: ReadonlyMap<string, string> = new Map(),
 ): Contender {
   const d = declared.nodes[node];
   return {
@@ -45,13 +49,17 @@ export function contenderOf(
     executed: GtidSet.parse(status.executed),
     held: heldBy(status),
     applierErrno: status.replica?.applierErrno ?? 0,
+    stranded: strandedIn(status),
     quarantined: quarantined.includes(node),
+    downtime: downtimes.get(node) ?? null,
   };
 }
 
 /** The plan for a failover away from `primary`, supposing that it is dead and cannot be fenced itself. */
 export function planFailover(facts: PlanFacts): Plan {
   const { acks } = facts.declared.policy;
+  const unfit = flavourRefusal(facts.declared.policy, facts.statuses);
+  if (unfit !== null) return { possible: false, ...unfit, notChosen: [] };
   const ackers = ackersOf(facts.declared, facts.primary, facts.quarantined);
   const reachable = ackers.filter((n) => facts.statuses.has(n));
   const needed = ackersToStop(ackers.length, acks);
@@ -74,7 +82,7 @@ export function planFailover(facts: PlanFacts): Plan {
   }
   const choice = choose({
     contenders: reachable.map((n) =>
-      contenderOf(n, facts.statuses.get(n) as NodeStatus, facts.declared, facts.quarantined),
+      contenderOf(n, facts.statuses.get(n) as NodeStatus, facts.declared, facts.quarantined, facts.downtimes),
     ),
     oldPrimaryRegion: facts.declared.nodes[facts.primary]?.region ?? "",
     primaryExecuted: facts.primaryExecuted,

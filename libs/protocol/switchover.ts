@@ -5,6 +5,7 @@
 import type { DeclaredCluster, NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
 import { type Contender, errantOf, type NotChosen, prefer, series } from "./choose.ts";
+import { flavourRefusal } from "./flavour.ts";
 import { ackersOf, contenderOf } from "./plan.ts";
 
 /** A replica further behind is not waited for, unless a person insists. */
@@ -21,6 +22,8 @@ export interface SwitchoverFacts {
   statuses: ReadonlyMap<string, NodeStatus>;
   /** Whom a person named; null: the best is chosen. */
   named: string | null;
+  /** Nodes that a person has in hand, and why. */
+  downtimes?: ReadonlyMap<string, string>;
   /** Age of the oldest open transaction on the primary; null when nobody has looked. */
   oldestTransactionMs: number | null;
   /** Whether somebody holds the primary's global read lock, as a backup does; null when nobody has looked. */
@@ -61,7 +64,7 @@ export function planSwitchover(facts: SwitchoverFacts): SwitchoverPlan {
     if (node === facts.named) continue;
     if (against.length > 0 || status === undefined)
       notChosen.push({ node, reason: against.map((c) => c.found).join("; ") });
-    else eligible.push(contenderOf(node, status, facts.declared, facts.quarantined));
+    else eligible.push(contenderOf(node, status, facts.declared, facts.quarantined, facts.downtimes));
   }
   let candidate = facts.named;
   if (candidate !== null)
@@ -92,6 +95,8 @@ function checkPrimary(facts: SwitchoverFacts): Check[] {
             : `${primary} ${status.readOnly ? "is read-only" : "accepts writes"}`,
     },
   ];
+  const unfit = flavourRefusal(facts.declared.policy, facts.statuses);
+  if (unfit !== null) checks.push({ check: "flavour", safety: true, ok: false, found: unfit.reason });
   const semi = status?.semiSync;
   if (status !== undefined)
     checks.push({
@@ -134,7 +139,7 @@ function checkCandidate(facts: SwitchoverFacts, node: string): Check[] {
   if (facts.quarantined.includes(node))
     return [of("clean", false, true, `${node} is quarantined: it holds transactions outside the history`)];
   if (status === undefined) return [of("reachable", false, true, `${node} cannot be reached`)];
-  const own = contenderOf(node, status, facts.declared, facts.quarantined);
+  const own = contenderOf(node, status, facts.declared, facts.quarantined, facts.downtimes);
   const primary = facts.statuses.get(facts.primary);
   const errant = errantOf(own, {
     contenders: [],
@@ -189,6 +194,7 @@ function checkCandidate(facts: SwitchoverFacts, node: string): Check[] {
         `${node} runs ${status.version}, ${facts.primary} ${primary.version}`,
       ),
     );
+  if (own.downtime !== null) checks.push(of("downtime", false, false, `${node} is ${own.downtime}`));
   if (node !== facts.named)
     checks.push(
       of(

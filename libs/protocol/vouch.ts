@@ -11,6 +11,17 @@ export function heldBy(status: Pick<NodeStatus, "executed" | "replica">): GtidSe
   return status.replica === null ? executed : executed.union(GtidSet.parse(status.replica.received));
 }
 
+/**
+ * What a MariaDB server has received and not applied while both its replication threads stand: the next START SLAVE would throw
+ * it away. Empty for MySQL, which keeps its relay logs.
+ */
+export function strandedIn(status: Pick<NodeStatus, "executed" | "replica" | "flavour">): GtidSet {
+  const r = status.replica;
+  if (status.flavour !== "mariadb" || r === null || r.receiver !== "off" || r.applier !== "off")
+    return GtidSet.empty;
+  return GtidSet.parse(r.received).subtract(GtidSet.parse(status.executed));
+}
+
 export interface VouchFinding {
   canVouch: boolean;
   /** What the ledger says it held and it does not hold now. */

@@ -1,4 +1,5 @@
 /** Which node is the primary of a cluster that Baton has no state of yet. */
+import { flavourRefusal } from "@baton/protocol";
 import type { Picture } from "./picture.ts";
 import { follows } from "./placement.ts";
 import { reachable, type VoteSettings } from "./votes.ts";
@@ -32,6 +33,9 @@ export function findPrimary(
       follows(n.status, only.status.serverUuid, only.declared) &&
       n.status.replica?.receiver === "on",
   );
+  const statuses = new Map(known.map((n) => [n.node, n.status]));
   if (followers.length === 0) return { why: `${only.node} is writable but no declared node follows it` };
+  const unfit = picture.declared === null ? null : flavourRefusal(picture.declared.policy, statuses);
+  if (unfit !== null) return { why: `${unfit.reason} (${unfit.refusal})` };
   return { primary: only.node };
 }

@@ -1,6 +1,7 @@
 /** Mode `advise`: what Baton would do now, for a person who keeps the doing to himself. Said once a diagnosis. Pure. */
 import { type Alert, DIAGNOSES, REFUSALS } from "@baton/contracts";
 import { pausedBy } from "@baton/protocol";
+import { nowUnixMs } from "./brakes.ts";
 import type { Order } from "./decide.ts";
 import { planNow, type Verdict } from "./diagnose.ts";
 import type { Picture } from "./picture.ts";
@@ -29,8 +30,8 @@ export function adviceFor(
   now: number,
   s: VoteSettings,
 ): Advice | null {
-  if (picture.declared?.policy.mode !== "advise" || !picture.brakesKnown || pausedBy(picture.brakes) !== null)
-    return null;
+  if (picture.declared?.policy.mode !== "advise" || !picture.brakesKnown) return null;
+  if (pausedBy(picture.brakes, nowUnixMs(picture, now)) !== null) return null;
   const advice = compose(picture, verdict, wish, now, s);
   if (advice === null) return null;
   const { advised, diagnosis } = picture;

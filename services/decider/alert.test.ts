@@ -28,8 +28,8 @@ it("two deciders that see the same fault at the same time make one alert", () =>
 });
 
 it("a death is told at once, lesser faults when they have stood, and the end only to who heard of the fault", () => {
-  expect(alertAfterMs(diagnosis({ code: "primary-dead", severity: "critical" }))).toBe(0);
-  expect(alertAfterMs(diagnosis({}))).toBeGreaterThan(1_000);
+  expect(alertAfterMs(diagnosis({ code: "primary-dead", severity: "critical" }), false)).toBe(0);
+  expect(alertAfterMs(diagnosis({}), false)).toBeGreaterThan(1_000);
   expect(
     alertFor(diagnosis({ code: "healthy", severity: "info" }), { faultWasTold: false, heldBack: null }, 0),
   ).toBeNull();
@@ -40,4 +40,14 @@ it("a death is told at once, lesser faults when they have stood, and the end onl
   expect(
     alertFor(diagnosis({ code: "warming-up", severity: "info" }), { faultWasTold: true, heldBack: null }, 0),
   ).toBeNull();
+});
+
+it("in a maintenance: what may cost data at once, what is critical when it stays, the rest not before it is over", () => {
+  const afterMs = (code: Diagnosis["code"], severity: Diagnosis["severity"]) =>
+    alertAfterMs(diagnosis({ code, severity }), true);
+  expect(afterMs("replica-writable", "critical")).toBe(0);
+  expect(afterMs("semi-sync-off", "critical")).toBe(0);
+  expect(afterMs("primary-dead", "critical")).toBe(60_000);
+  expect(afterMs("replica-dead", "warning")).toBeNull();
+  expect(afterMs("errant-gtid", "warning")).toBeNull();
 });

@@ -14,12 +14,24 @@ import type { Picture } from "./picture.ts";
 /** All deciders alert on the same diagnosis; the same id within two minutes is one alert (the stream's window). */
 const SAME_WITHIN_MS = 120_000;
 
+/** Longer than a planned restart takes: what stays down in a maintenance was not meant to. */
+const IN_MAINTENANCE_MS = 60_000;
+
+/** No work on a cluster is meant to bring these about: they may cost data, and get worse the later they are seen. */
+const DATA_AT_RISK: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
+  "replica-writable",
+  "semi-sync-off",
+]);
+
 /**
  * A critical fault is told at once. A lesser one is told when it has stood for so long: what Baton mends by itself in a
- * second, a node on its way home above all, wakes nobody.
+ * second, a node on its way home above all, wakes nobody. In a maintenance the people who are at it know of what they do: null
+ * for what is not told before it is over.
  */
-export function alertAfterMs(d: Diagnosis): number {
-  return d.severity === "critical" ? 0 : 5_000;
+export function alertAfterMs(d: Diagnosis, inMaintenance: boolean): number | null {
+  const afterMs = d.severity === "critical" ? 0 : 5_000;
+  if (!inMaintenance || d.code === "healthy" || DATA_AT_RISK.has(d.code)) return afterMs;
+  return d.severity === "critical" ? IN_MAINTENANCE_MS : null;
 }
 
 /** Codes whose action Baton takes by itself. */

@@ -1,7 +1,7 @@
 /** The answer to `baton status`: the picture, told. Pure. */
 import type { ClusterView, Diagnosis, NodeRole, NodeView } from "@baton/contracts";
-import { isCalm } from "@baton/protocol";
-import { heldBackNow } from "./brakes.ts";
+import { downtimeOf, isCalm, windowsAhead } from "@baton/protocol";
+import { heldBackNow, nowUnixMs } from "./brakes.ts";
 import { diagnose, nodeProblems, planNow } from "./diagnose.ts";
 import { type Picture, primaryExecuted } from "./picture.ts";
 import { follows } from "./placement.ts";
@@ -59,9 +59,11 @@ function viewNode(picture: Picture, node: string, now: number, s: VoteSettings):
       state === undefined || node === state.primary || !isCalm(state)
         ? []
         : nodeProblems(picture, node, primaryExecuted(picture, state.primary), now, s),
+    downtime: downtimeOf(picture.brakes, node, nowUnixMs(picture, now)),
   };
 }
 
+/** All but what is planned, which the picture does not hold. */
 export function viewCluster(picture: Picture, decider: string, now: number, s: VoteSettings): ClusterView {
   const state = picture.state?.value ?? null;
   const plan = planNow(picture, now, s);
@@ -93,7 +95,9 @@ export function viewCluster(picture: Picture, decider: string, now: number, s: V
     operation: state?.operation?.id ?? null,
     diagnosis: verdict === null ? last : { ...last, ...verdict },
     nodes: Object.keys(picture.declared?.nodes ?? {}).map((node) => viewNode(picture, node, now, s)),
-    brake: heldBackNow(picture),
+    brake: heldBackNow(picture, now),
+    maintenance: windowsAhead(picture.brakes, nowUnixMs(picture, now)),
+    planned: null,
     failover,
     probers: [...liveProbers(picture, now, s)]
       .map(([prober, { region, atMs }]) => ({ prober, region, lastSampleAgeMs: now - atMs }))

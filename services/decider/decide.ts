@@ -6,7 +6,16 @@ import type { Diagnosis, DiagnosisCode, OperationKind, RepairCode, Vouch } from 
 import { DIAGNOSES } from "@baton/contracts";
 import { chooseDonor, isCalm, nextVouch } from "@baton/protocol";
 import { type Advice, adviceFor } from "./advise.ts";
-import { adoptionHeldBack, heldBackNow, limitNow } from "./brakes.ts";
+import {
+  adoptionHeldBack,
+  downtimeNow,
+  downtimesNow,
+  endedByThemselves,
+  heldBackNow,
+  limitNow,
+  type SetAside,
+  setAsideNow,
+} from "./brakes.ts";
 import { DEATHS, diagnose, type Verdict } from "./diagnose.ts";
 import { fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
@@ -38,10 +47,10 @@ export interface Order {
   candidate?: string | null;
   /** A person goes on although a check that is not about safety fails. */
   force?: boolean;
+  /** A person asked for it: no brake holds it back. */
+  byPerson?: boolean;
   /** The fault that it mends. */
   repair?: RepairCode;
-  /** A person wants it: it passes the brakes. */
-  asked?: boolean;
   /** A person wants empty transactions in place of a quarantine. */
   inject?: boolean;
 }
@@ -56,6 +65,8 @@ export type Effect =
   | { type: "flapping"; reason: string }
   /** A repair has been made as often as its limit allows: it is a person's now. */
   | { type: "repair-limit"; code: RepairCode; node: string }
+  /** A maintenance or a downtime has reached its end. */
+  | { type: "set-aside-ended"; ended: SetAside }
   | { type: "vouch"; vouch: Vouch };
 
 /** Between two requests to look now while the evidence is incomplete: an answer takes about 2 ms. */
@@ -99,7 +110,7 @@ export function decide(
     effects.push({ type: "diagnosed", diagnosis });
   }
   const order = orderFor(picture, verdict, now, s);
-  if (order !== null && mayOrder(picture, order)) {
+  if (order !== null && mayOrder(picture, order, now)) {
     picture = { ...picture, ordered: { stateRevision: order.stateRevision, atMs: now } };
     effects.push({ type: "order", order });
   }
@@ -114,6 +125,10 @@ export function decide(
       effects.push({ type: "flapping", reason: limit.reason });
     for (const limited of newlyLimited(before, picture, now))
       effects.push({ type: "repair-limit", ...limited });
+  }
+  if (input.type === "tick" && picture.brakesKnown) {
+    for (const ended of endedByThemselves(picture, now)) effects.push({ type: "set-aside-ended", ended });
+    picture = { ...picture, setAside: setAsideNow(picture, now) };
   }
   if (input.type === "sample" && input.sample.status !== null) {
     const vouch = vouchFor(picture, input.sample.node, now, s);
@@ -217,9 +232,13 @@ function announce(picture: Picture, verdict: Verdict, now: number, s: Settings):
   };
 }
 
-/** A pause holds back every order of Baton's own, a mode other than `auto` every one that would touch a node. */
-function mayOrder(picture: Picture, order: Order): boolean {
-  return order.kind === "adopt" ? !adoptionHeldBack(picture) : heldBackNow(picture) === null;
+/**
+ * A pause holds back every order of Baton's own, a mode other than `auto` every one that would touch a node, a downtime those
+ * that are about its node.
+ */
+function mayOrder(picture: Picture, order: Order, now: number): boolean {
+  if (order.kind === "adopt") return !adoptionHeldBack(picture, now);
+  return heldBackNow(picture, now) === null && downtimeNow(picture, order.node, now) === null;
 }
 
 /** What Baton would order now if nothing held it back. */
@@ -260,7 +279,7 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
     return null;
   const rejoins = picture.declared?.policy.rejoin === true && mayTry("rejoin");
   for (const [node, since] of rejoins ? picture.astraySince : []) {
-    if (node === state.operation?.node) continue;
+    if (node === state.operation?.node || downtimeNow(picture, node, now) !== null) continue;
     const known = picture.statuses.get(node);
     if (known === undefined || now - since < ASTRAY_MS) continue;
     const { astray } = placeReplica(picture, node, known.status, primaryExecuted(picture, state.primary));
@@ -286,15 +305,19 @@ function nodeToRebuild(picture: Picture, now: number, s: Settings): string | nul
   if (now - state.sinceMs < pauseMs) return null;
   const statuses = reachedStatuses(picture, now, s);
   const executed = primaryExecuted(picture, primary);
+  const downtimes = downtimesNow(picture, now);
   for (const node of quarantined) {
     const known = picture.statuses.get(node);
     if (known === undefined || known.atMs <= state.sinceMs || !statuses.has(node)) continue;
+    if (downtimes.has(node)) continue;
+    // It has nothing to be rebuilt with: a person does it.
+    if (known.status.flavour === "mariadb") continue;
     const begun = unbuilt?.[node] !== undefined;
     if (!begun && declared.policy.rebuild !== "auto") continue;
     // A clean one is led home without a copy.
     if (!begun && !placeReplica(picture, node, known.status, executed).problems.includes("errant-gtid"))
       continue;
-    const facts = { declared, primary, primaryUuid, quarantined, node, named: null, statuses };
+    const facts = { declared, primary, primaryUuid, quarantined, node, named: null, statuses, downtimes };
     if (chooseDonor(facts).ok) return node;
   }
   return null;

@@ -3,7 +3,7 @@ import type { Diagnosis, DiagnosisCode, ProberVote, RefusalCode, ReplicaVote } f
 import type { GtidSet } from "@baton/mysql/gtid";
 import { isCalm, type Plan, planFailover } from "@baton/protocol";
 import { findPrimary } from "./adopt.ts";
-import { limitNow } from "./brakes.ts";
+import { downtimeNow, downtimesNow, limitNow } from "./brakes.ts";
 import { type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { standingFaults } from "./repairs.ts";
@@ -87,6 +87,7 @@ export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | 
     statuses: reachedStatuses(picture, now, s),
     primaryExecuted: primaryExecuted(picture, primary),
     vouches: picture.vouches,
+    downtimes: downtimesNow(picture, now),
   });
   const limit = plan.possible ? limitNow(picture, now) : null;
   return limit === null ? plan : { possible: false, ...limit, notChosen: plan.notChosen };
@@ -261,15 +262,20 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
   const executed = primaryExecuted(picture, primary);
   for (const node of Object.keys(picture.declared?.nodes ?? {})) {
     if (node === primary) continue;
+    const inHand = downtimeNow(picture, node, now) !== null;
     for (const code of nodeProblems(picture, node, executed, now, s))
-      problems.push({ code, node, text: wordsFor(picture, node, code) });
+      if (!inHand || code === "replica-writable")
+        problems.push({ code, node, text: wordsFor(picture, node, code) });
   }
   for (const v of evidence.probers.filter((p) => p.finds === "blind"))
     problems.push({ code: "prober-blind", node: primary, text: `prober ${v.prober} finds every node dead` });
   problems.sort((a, b) => GRAVITY.indexOf(a.code) - GRAVITY.indexOf(b.code));
   const [worst] = problems;
-  if (worst === undefined)
-    return { ...evidence, code: "healthy", summary: `${primary} answers and its replicas follow it.` };
+  if (worst === undefined) {
+    const inHand = [...downtimesNow(picture, now)].map(([node, why]) => ` ${node} is ${why}.`);
+    const summary = `${primary} answers and its replicas follow it.${inHand.join("")}`;
+    return { ...evidence, code: "healthy", summary };
+  }
   return {
     ...evidence,
     code: worst.code,

@@ -88,8 +88,8 @@ export async function giveOrder(
     decider,
     candidate: order.candidate ?? null,
     ...(order.force === true ? { force: true } : {}),
+    ...(order.byPerson === true ? { byPerson: true } : {}),
     ...(order.repair === undefined ? {} : { repair: order.repair }),
-    ...(order.asked === true ? { asked: true } : {}),
     ...(order.inject === true ? { inject: true } : {}),
     nodes: Object.fromEntries(nodes.map((n) => [n, statuses.get(n) ?? null])),
   };

@@ -14,7 +14,7 @@ import type {
 } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
 import { type Brakes, NO_BRAKES } from "@baton/protocol";
-import { dateEnds } from "./brakes.ts";
+import { dateEnds, type SetAside } from "./brakes.ts";
 import type { Fault } from "./repairs.ts";
 
 export interface Seen {
@@ -31,6 +31,8 @@ export interface Picture {
   readonly cluster: string;
   /** When this decider began to watch the cluster. */
   readonly startedMs: number;
+  /** Wall clock minus our own monotonic one; null before the first tick. Only the dates that a person gave are compared with it. */
+  readonly unixOffsetMs: number | null;
   readonly declared: DeclaredCluster | null;
   readonly state: {
     readonly value: ClusterState;
@@ -42,6 +44,8 @@ export interface Picture {
   readonly brakes: Brakes;
   /** Whether that bucket has been read: before that, nothing is ordered. */
   readonly brakesKnown: boolean;
+  /** What was set aside at the last tick, so that its end is noticed. */
+  readonly setAside: readonly SetAside[];
   /** The state's date of each failover → when it ended by our own clock */
   readonly failoversMs: ReadonlyMap<number, number>;
   /** The same of each repair. */
@@ -75,11 +79,13 @@ export function emptyPicture(cluster: string, now: number): Picture {
   return {
     cluster,
     startedMs: now,
+    unixOffsetMs: null,
     declared: null,
     state: null,
     stateKnown: false,
     brakes: NO_BRAKES,
     brakesKnown: false,
+    setAside: [],
     failoversMs: new Map(),
     repairsMs: new Map(),
     advised: null,
@@ -107,7 +113,7 @@ export type Input =
   | { type: "brakes-known" }
   | { type: "vouch"; node: string; vouch: Vouch | null }
   | { type: "order-failed"; stateRevision: number }
-  | { type: "tick" };
+  | { type: "tick"; nowUnixMs: number };
 
 function sameReign(a: ClusterState | undefined, b: ClusterState | null): boolean {
   return a !== undefined && b !== null && a.primaryUuid === b.primaryUuid;
@@ -165,7 +171,7 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
     case "order-failed":
       return picture.ordered?.stateRevision === input.stateRevision ? { ...picture, ordered: null } : picture;
     case "tick":
-      return picture;
+      return { ...picture, unixOffsetMs: input.nowUnixMs - now };
   }
 }
 

@@ -82,7 +82,8 @@ export function placeReplica(
         unasked: stopped.startable,
         by: "repair",
       });
-    const semi = quarantined || r.receiver !== "on" ? [] : replicaSemiSyncFaults(status);
+    const semi =
+      quarantined || r.receiver !== "on" || status.flavour === "mariadb" ? [] : replicaSemiSyncFaults(status);
     if (semi.length > 0) {
       problems.push("semi-sync-broken");
       faults.push({

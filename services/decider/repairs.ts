@@ -11,6 +11,7 @@ import {
   primarySemiSyncFaults,
   waitingThoughHeld,
 } from "@baton/protocol";
+import { downtimesNow } from "./brakes.ts";
 import { type Picture, primaryExecuted } from "./picture.ts";
 import { follows, placeReplica } from "./placement.ts";
 import { reachedStatuses, type VoteSettings } from "./votes.ts";
@@ -51,14 +52,21 @@ function faultsNow(picture: Picture, now: number, s: VoteSettings): Found[] {
     ),
   );
   const executed = primaryExecuted(picture, primary);
-  const split = splitBrain(picture, statuses, executed);
+  const downtimes = downtimesNow(picture, now);
+  const split = splitBrain(picture, statuses, executed, downtimes);
   // One operation settles them all, and what else is seen of them is part of it.
   if ((state.value.undecided ?? []).length > 0) return split.faults;
   const faults: Found[] = [...split.faults];
   const ofPrimary = statuses.get(primary);
-  if (ofPrimary !== undefined) faults.push(...primaryFaults(picture, primary, ofPrimary, statuses));
+  // What is mended in place is MySQL's only; on MariaDB a node is led home or left to a person.
+  if (ofPrimary?.flavour === "mysql") faults.push(...primaryFaults(picture, primary, ofPrimary, statuses));
   for (const [node, status] of statuses) {
-    if (node === primary || declared.nodes[node] === undefined || node === state.value.operation?.node)
+    if (
+      node === primary ||
+      downtimes.has(node) ||
+      declared.nodes[node] === undefined ||
+      node === state.value.operation?.node
+    )
       continue;
     if (split.rivals.includes(node)) continue;
     const { astray, faults: own } = placeReplica(picture, node, status, executed);
@@ -72,6 +80,7 @@ function faultsNow(picture: Picture, now: number, s: VoteSettings): Found[] {
         unasked: true,
         mark: "",
       });
+    if (status.flavour === "mariadb") continue;
     for (const fault of own) faults.push({ ...fault, node, mark: "" });
   }
   const gravity = (code: RepairCode) => RepairCode.options.indexOf(code);
@@ -86,6 +95,7 @@ function splitBrain(
   picture: Picture,
   statuses: ReadonlyMap<string, NodeStatus>,
   executed: GtidSet,
+  downtimes: ReadonlyMap<string, string>,
 ): { faults: Found[]; rivals: string[] } {
   const state = picture.state?.value;
   if (state === undefined) return { faults: [], rivals: [] };
@@ -110,6 +120,8 @@ function splitBrain(
       ([node, of]) =>
         node !== primary &&
         picture.declared?.nodes[node] !== undefined &&
+        !downtimes.has(node) &&
+        of.flavour === "mysql" &&
         !of.readOnly &&
         (!ownTransactions(of, executed, primaryUuid).isEmpty() || followed(of.serverUuid)),
     )

@@ -48,7 +48,8 @@ export class Scene {
     const out: Effect[] = [];
     for (let left = ms; left > 0; left -= 250) {
       this.now += Math.min(250, left);
-      out.push(...this.feed({ type: "tick" }));
+      this.unixMs += Math.min(250, left);
+      out.push(...this.feed({ type: "tick", nowUnixMs: this.unixMs }));
     }
     return out;
   }

@@ -4,15 +4,19 @@ import { ALL_CLUSTERS, type Alert, BatonError, type Brake, type Diagnosis, MESSA
 import { type ServiceContext, startTrace } from "@baton/runtime";
 import { adviceAlert, alertAfterMs, alertFor, flapAlert, repairLimitAlert } from "./alert.ts";
 import { viewCluster } from "./answer.ts";
-import { heldBackNow } from "./brakes.ts";
-import { ack, type BrakePorts, pause, resume } from "./commands/brakes.ts";
+import { heldBackNow, maintenanceNow } from "./brakes.ts";
+import type { BrakePorts } from "./commands/brake-record.ts";
+import { ack, pause, resume } from "./commands/brakes.ts";
 import { requireKnown } from "./commands/known-cluster.ts";
+import { type PlanPorts, plan } from "./commands/plan.ts";
 import { planRebuild } from "./commands/rebuild.ts";
 import { planRepair } from "./commands/repair.ts";
 import { planOrder } from "./commands/switchover.ts";
+import { downtime, maintenance, tellEnded } from "./commands/windows.ts";
 import { decide, type Effect, type Order, type Settings } from "./decide.ts";
 import { giveOrder, type OrderPorts, type OrderResult } from "./order.ts";
 import { emptyPicture, type Input, type Picture } from "./picture.ts";
+import { Planner } from "./planner.ts";
 import { rehearse } from "./rehearsal.ts";
 import { leftToPerson } from "./repairs.ts";
 
@@ -30,10 +34,13 @@ export class Watcher {
   readonly #sequences = new Map<string, number>();
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #alerts = new Map<string, NodeJS.Timeout>();
-  /** Clusters of which a fault has been told and its end has not. */
-  readonly #told = new Set<string>();
+  /** cluster → the last fault that was told, while its end has not been */
+  readonly #told = new Map<string, Diagnosis>();
+  /** Clusters in maintenance: there is less to tell of them. */
+  readonly #hushed = new Set<string>();
   readonly #ctx: ServiceContext;
   readonly #settings: Settings;
+  readonly #planner: Planner;
   readonly #stops: (() => void | Promise<void>)[] = [];
   readonly #known = { state: false, declared: false, brakes: false };
   #brakeOfAll: Brake | null = null;
@@ -42,6 +49,14 @@ export class Watcher {
     this.#ctx = ctx;
     const { heartbeatSilentMs, freshMs, retryMs } = ctx.config.decider;
     this.#settings = { decider: ctx.instance, heartbeatSilentMs, freshMs, retryMs };
+    this.#planner = new Planner(this.#settings, {
+      decider: ctx.instance,
+      plans: ctx.bus.bucket("baton_plans"),
+      now: () => performance.now(),
+      give: (picture, order) => this.#give(picture, order, startTrace()),
+      telling: () => this.#brakePorts(),
+      log: (level, cluster, text, err) => ctx.log[level]({ cluster, err }, `${cluster}: ${text}`),
+    });
   }
 
   async start(): Promise<void> {
@@ -71,7 +86,10 @@ export class Watcher {
       }),
       await bus.bucket("baton_brakes").watch({
         onChange: (key, brake) => {
-          if (key !== ALL_CLUSTERS) return this.#feed(key, { type: "brake", of: "own", brake }, null);
+          if (key !== ALL_CLUSTERS) {
+            this.#feed(key, { type: "brake", of: "own", brake }, null);
+            return this.#hush(key);
+          }
           this.#brakeOfAll = brake;
           for (const cluster of this.#pictures.keys())
             this.#feed(cluster, { type: "brake", of: "all", brake }, null);
@@ -80,6 +98,9 @@ export class Watcher {
           this.#known.brakes = true;
           for (const cluster of this.#pictures.keys()) this.#feed(cluster, { type: "brakes-known" }, null);
         },
+      }),
+      await bus.bucket("baton_plans").watch({
+        onChange: (cluster, plan, revision) => this.#planner.learn(cluster, plan, revision),
       }),
       await bus.bucket("baton_clusters").watch({
         onChange: (cluster, declared) => {
@@ -102,7 +123,10 @@ export class Watcher {
           decider: this.#ctx.instance,
           clusters: [...this.#pictures.values()]
             .filter((p) => p.declared !== null && (cluster === null || p.cluster === cluster))
-            .map((p) => viewCluster(p, this.#ctx.instance, now, this.#settings)),
+            .map((p) => ({
+              ...viewCluster(p, this.#ctx.instance, now, this.#settings),
+              planned: this.#planner.planned(p.cluster),
+            })),
         };
       }),
       await bus.serve("switchover", async (request) => {
@@ -110,6 +134,11 @@ export class Watcher {
         const picture = await this.#lookedSince(request.cluster);
         const { reply, order } = planOrder(picture, request, performance.now(), this.#settings);
         return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
+      }),
+      await bus.serve("plan", async (request) => {
+        requireKnown(request.cluster, this.#declared(), "switchover --at");
+        const picture = await this.#lookedSince(request.cluster);
+        return plan(request, picture, performance.now(), this.#settings, this.#planPorts());
       }),
       await bus.serve("rebuild", async (request) => {
         requireKnown(request.cluster, this.#declared(), "rebuild");
@@ -123,12 +152,25 @@ export class Watcher {
         const { reply, order } = planRepair(picture, request);
         return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
       }),
+      await bus.serve("maintenance", async (request) => {
+        const reply = await maintenance(request, this.#brakePorts());
+        return { ...reply, running: this.#pictures.get(request.cluster)?.state?.value.operation?.id ?? null };
+      }),
+      await bus.serve("downtime", (request) => {
+        requireKnown(request.cluster, this.#declared(), "downtime");
+        const picture = this.#pictures.get(request.cluster) as Picture;
+        return downtime(request, picture, performance.now(), this.#settings, this.#brakePorts());
+      }),
       await bus.serve("pause", (request) => pause(request, this.#brakePorts())),
       await bus.serve("resume", (request) => resume(request, this.#brakePorts())),
       await bus.serve("ack", (request) => ack(request, this.#brakePorts())),
     );
     const timer = setInterval(() => {
-      for (const cluster of this.#pictures.keys()) this.#feed(cluster, { type: "tick" }, null);
+      for (const cluster of this.#pictures.keys()) {
+        this.#feed(cluster, { type: "tick", nowUnixMs: Date.now() }, null);
+        this.#hush(cluster);
+        this.#planner.tick(this.#pictures.get(cluster) as Picture);
+      }
     }, TICK_MS);
     this.#stops.push(() => clearInterval(timer));
   }
@@ -219,6 +261,11 @@ export class Watcher {
         );
         this.#alert(repairLimitAlert(this.#pictures.get(cluster), effect, instance, Date.now()), traceparent);
         return;
+      case "set-aside-ended":
+        void tellEnded(cluster, effect.ended, this.#brakePorts()).catch((error: unknown) =>
+          log.error({ err: error, cluster }, `${cluster}: the end of a window could not be told`),
+        );
+        return;
       case "vouch":
         void bus
           .bucket("baton_vouch")
@@ -237,17 +284,30 @@ export class Watcher {
     clearTimeout(this.#alerts.get(cluster));
     const tell = () => {
       const picture = this.#pictures.get(cluster);
-      const heldBack = picture === undefined ? null : heldBackNow(picture);
+      const heldBack = picture === undefined ? null : heldBackNow(picture, performance.now());
       const left = picture === undefined ? null : leftToPerson(picture, d.code, d.node, performance.now());
       const alert = alertFor(d, { faultWasTold: this.#told.has(cluster), heldBack, left }, Date.now());
       if (alert === null) return;
       if (d.code === "healthy") this.#told.delete(cluster);
-      else this.#told.add(cluster);
+      else this.#told.set(cluster, d);
       this.#alert(alert, traceparent);
     };
-    const afterMs = alertAfterMs(d);
+    const afterMs = alertAfterMs(d, this.#hushed.has(cluster));
     if (afterMs === 0) tell();
-    else this.#alerts.set(cluster, setTimeout(tell, afterMs));
+    else if (afterMs !== null) this.#alerts.set(cluster, setTimeout(tell, afterMs));
+  }
+
+  /** A maintenance that begins or ends changes what is told of the diagnosis that stands, if it has not been told. */
+  #hush(cluster: string): void {
+    const picture = this.#pictures.get(cluster);
+    if (picture === undefined) return;
+    const inMaintenance = maintenanceNow(picture, performance.now()) !== null;
+    if (inMaintenance === this.#hushed.has(cluster)) return;
+    if (inMaintenance) this.#hushed.add(cluster);
+    else this.#hushed.delete(cluster);
+    const { diagnosis } = picture;
+    if (diagnosis !== null && this.#told.get(cluster) !== diagnosis)
+      this.#alertLater(cluster, diagnosis, startTrace());
   }
 
   #alert(alert: Alert | null, traceparent: string): void {
@@ -363,6 +423,16 @@ export class Watcher {
       update: (key, brake, revision) => brakes.update(key, brake, revision),
       event: async (event, id) => void (await bus.append(MESSAGES.event, event, { traceparent, msgId: id })),
       alert: async (alert) => this.#alert(alert, traceparent),
+    };
+  }
+
+  #planPorts(): PlanPorts {
+    const plans = this.#ctx.bus.bucket("baton_plans");
+    return {
+      ...this.#brakePorts(),
+      planned: (cluster) => plans.get(cluster),
+      create: (made) => plans.create(made.cluster, made),
+      remove: (cluster, revision) => plans.remove(cluster, revision),
     };
   }
 

@@ -1,5 +1,5 @@
 /** The first reign: the one writable node is written down as primary of epoch 1. Nothing is changed on any node. */
-import { adopted } from "@baton/protocol";
+import { adopted, flavourRefusal } from "@baton/protocol";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -16,6 +16,12 @@ export async function adopt(op: Operation): Promise<void> {
     if (status.readOnly) throw new Refusal("state-changed", `${node} is read-only now`);
     const writable = others.filter((_, i) => rest[i]?.readOnly === false);
     if (writable.length > 0) throw new Refusal("state-changed", `${writable.join(", ")} accept writes too`);
+    const statuses = [node, ...others].flatMap((n, i) => {
+      const of = i === 0 ? status : rest[i - 1];
+      return of == null ? [] : [[n, of] as const];
+    });
+    const unfit = flavourRefusal(op.declared.policy, new Map(statuses));
+    if (unfit !== null) throw new Refusal(unfit.refusal, unfit.reason);
     await op.change(adopted(op.intent, status.serverUuid, op.ports.nowUnixMs(), status.startedUnixS));
     return {
       value: null,

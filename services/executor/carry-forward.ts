@@ -2,6 +2,7 @@
  * Past the commit point, whatever led to it: the candidate is opened while the others are pointed at it, the change is
  * announced, a canary proves it (SAFETY.md, Failover 6 to 8). Every step may be run twice; there is no way back.
  */
+import type { NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
 import { ackersOf, end } from "@baton/protocol";
 import { primaryChanged, reignEnded } from "./announcement.ts";
@@ -9,16 +10,15 @@ import { proveByCanary } from "./canary.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal, Superseded } from "./refusal.ts";
+import { applyBeforeStanding, assertNotStranded } from "./relay-logs.ts";
 import { standStill } from "./stand-still.ts";
 
-/** Waits until the node has executed what it has received. A standing applier is started first. */
-export async function applyReceived(
-  hand: Hand,
-  received: string,
-  applierOn: boolean,
-  deadlineMs: number,
-): Promise<void> {
+/** Waits until the node has executed what it had received at `status`. A standing applier is started first. */
+export async function applyReceived(hand: Hand, status: NodeStatus, deadlineMs: number): Promise<void> {
+  const { received = "", applier = "off" } = status.replica ?? {};
   if (received === "") return;
+  assertNotStranded(hand.node, status);
+  const applierOn = applier === "on";
   const wait = hand.dialect.waitApplied(received, deadlineMs);
   const rows = await hand.run(applierOn ? [wait] : [hand.dialect.startApplier, wait], deadlineMs + 1_000);
   if (!hand.dialect.applied(rows.at(-1) ?? []))
@@ -118,7 +118,7 @@ async function applyAll(op: Operation, hand: Hand): Promise<void> {
   const status = await hand.status(deadlines.openMs);
   const r = status.replica;
   if (r === null || GtidSet.parse(status.executed).contains(GtidSet.parse(r.received))) return;
-  await applyReceived(hand, r.received, r.applier === "on", deadlines.catchUpMs);
+  await applyReceived(hand, status, deadlines.catchUpMs);
 }
 
 /**
@@ -158,13 +158,20 @@ async function repoint(
   };
 }
 
-/** Points a running replica at another source, by its receiver alone. */
+/** Points a running replica at another source: by its receiver alone, or having applied all where that needs both threads to stand. */
 export async function redirect(op: Operation, hand: Hand, candidate: string): Promise<void> {
   const d = hand.dialect;
+  const { openMs, catchUpMs } = op.declared.policy.deadlines;
   const { target, account, tls } = sourceOf(op, candidate);
+  if (!d.keepsRelayLogs) await applyBeforeStanding(hand, catchUpMs);
   await hand.run(
-    [d.stopReceiver, ...d.becomeReplica, d.redirectReceiver(target, account, { tls }), d.startReplication],
-    op.declared.policy.deadlines.openMs,
+    [
+      d.keepsRelayLogs ? d.stopReceiver : d.stopReplication,
+      ...d.becomeReplica,
+      d.redirectReceiver(target, account, { tls }),
+      d.startReplication,
+    ],
+    openMs,
   );
 }
 

@@ -4,12 +4,23 @@
  */
 import type { RefusalCode } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, choose, commit, contenderOf, end, heldBy } from "@baton/protocol";
+import {
+  ackersOf,
+  choose,
+  commit,
+  contenderOf,
+  downtimesOf,
+  end,
+  flavourRefusal,
+  heldBy,
+} from "@baton/protocol";
 import { applyReceived, carryForward } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
+import type { Hand } from "./hand.ts";
 import { type Operation, within } from "./operation.ts";
 import { type Fence, fence, type Stopped } from "./receivers.ts";
 import { Refusal } from "./refusal.ts";
+import { assertNotStranded } from "./relay-logs.ts";
 
 /** From the claimed state to the end. @throws Refusal before the commit point; Superseded at any time. */
 export async function failover(op: Operation): Promise<void> {
@@ -31,6 +42,7 @@ async function towardsCommit(op: Operation): Promise<void> {
   const { quarantined } = op.state;
   const ackers = ackersOf(op.declared, old, quarantined);
   const { deadlines, acks } = op.declared.policy;
+  const downtimes = downtimesOf(await op.ports.brakes(op.cluster), op.ports.nowUnixMs());
 
   const fenced = await op.step("fence", async () => {
     const value = await fence(op, ackers, old, (hand, deadlineMs) => shut(op, hand, deadlineMs));
@@ -55,9 +67,14 @@ async function towardsCommit(op: Operation): Promise<void> {
   const history = await op.step("read", () => readHistory(op, fenced, ackers.length - acks + 1));
 
   const choice = await op.step("choose", () => {
+    const unfit = flavourRefusal(
+      op.declared.policy,
+      new Map([...fenced.stopped.values()].map((s) => [s.node, s.status])),
+    );
+    if (unfit !== null) throw new Refusal(unfit.refusal, unfit.reason);
     const made = choose({
       contenders: [...fenced.stopped.values()].map((s) =>
-        contenderOf(s.node, s.status, op.declared, quarantined),
+        contenderOf(s.node, s.status, op.declared, quarantined, downtimes),
       ),
       oldPrimaryRegion: op.declared.nodes[old]?.region ?? "",
       primaryExecuted: history.primaryExecuted,
@@ -82,12 +99,7 @@ async function towardsCommit(op: Operation): Promise<void> {
 
   await op.step("catch-up", async () => {
     const { candidate } = choice;
-    const waited = await applyReceived(
-      candidate.hand,
-      candidate.status.replica?.received ?? "",
-      candidate.status.replica?.applier === "on",
-      deadlines.catchUpMs,
-    );
+    const waited = await applyReceived(candidate.hand, candidate.status, deadlines.catchUpMs);
     return {
       value: waited,
       summary: `${candidate.node} has applied all that it had received`,
@@ -131,6 +143,11 @@ function readHistory(op: Operation, fenced: Fence, needed: number) {
   };
 }
 
+async function startReceiver(hand: Hand, deadlineMs: number): Promise<void> {
+  if (!hand.dialect.keepsRelayLogs) assertNotStranded(hand.node, await hand.status(deadlineMs));
+  await hand.run(hand.dialect.startReceiver, deadlineMs);
+}
+
 /** Before the commit point: puts back what was changed, gives the epoch back, says why. */
 async function rollBack(op: Operation, code: RefusalCode, why: string): Promise<void> {
   const { deadlines } = op.declared.policy;
@@ -149,7 +166,7 @@ async function rollBack(op: Operation, code: RefusalCode, why: string): Promise<
           op.assertMine();
           if (before.writable.includes(node))
             await hand.run(hand.dialect.openPrimary({ acks: op.declared.policy.acks }), deadlines.openMs);
-          else await hand.run(hand.dialect.startReceiver, deadlines.openMs);
+          else await startReceiver(hand, deadlines.openMs);
         } catch (error) {
           notRestored[node] = error instanceof Error ? error.message : String(error);
           if (before.receiverOn.includes(node)) leftStopped.add(node);

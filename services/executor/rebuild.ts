@@ -5,7 +5,7 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet, missingPrivileges } from "@baton/mysql";
-import { beginReplacing, chooseDonor, end, healthyAckers, heldBy } from "@baton/protocol";
+import { beginReplacing, chooseDonor, downtimesOf, end, healthyAckers, heldBy } from "@baton/protocol";
 import { beside, handOn } from "./ask-node.ts";
 import { type CloneState, clone, follow, readClone, teller } from "./clone.ts";
 import { killClients, shut } from "./fence-primary.ts";
@@ -83,6 +83,11 @@ async function check(op: Operation, node: string) {
   const { primary, primaryUuid, quarantined } = op.state;
   if (node === primary) throw new Refusal("state-changed", `${node} is the primary`);
   const hand = await handOn(op, node);
+  if (hand.dialect.flavour === "mariadb")
+    throw new Refusal(
+      "flavour-cannot",
+      `${node} runs MariaDB, which has no clone plugin: rebuild it by hand (docs/operate/mariadb.md)`,
+    );
   // Whatever it was, nobody writes to it any more; what it is compared by then stands.
   await shut(op, hand, deadlines.fenceMs);
   const statuses = new Map<string, NodeStatus>([[node, await hand.status(deadlines.openMs)]]);
@@ -94,7 +99,8 @@ async function check(op: Operation, node: string) {
         if (status !== null) statuses.set(name, status);
       }),
   );
-  const facts = { declared: op.declared, primary, primaryUuid, quarantined, node, statuses };
+  const downtimes = downtimesOf(await op.ports.brakes(op.cluster), op.ports.nowUnixMs());
+  const facts = { declared: op.declared, primary, primaryUuid, quarantined, node, statuses, downtimes };
   const choice = chooseDonor({ ...facts, named: op.intent.candidate });
   const notChosen = choice.notChosen as unknown[];
   if (!choice.ok) throw new Refusal("no-donor", choice.reason, { notChosen });

@@ -7,6 +7,7 @@ import { canVouch, isFenced } from "@baton/protocol";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
+import { keepReceived } from "./relay-logs.ts";
 
 export interface Stopped {
   node: string;
@@ -107,6 +108,7 @@ async function stopReceiver(
 ): Promise<{ hand: Hand; status: NodeStatus }> {
   const hand = await op.hand(node, deadlineMs);
   op.assertMine();
+  await keepReceived(hand, deadlineMs);
   const { stopReceiver: stop, statusSql } = hand.dialect;
   const results = await hand.run([stop, statusSql], deadlineMs);
   const status = hand.dialect.parseStatus(results.slice(1));

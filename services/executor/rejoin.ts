@@ -47,6 +47,12 @@ async function check(op: Operation, node: string, primary: string) {
   const hand = await op.hand(node, deadlines.openMs).catch((error: unknown) => {
     throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
   });
+  const primaryHand = await op.hand(primary, deadlines.openMs).catch(() => null);
+  if (primaryHand !== null && primaryHand.dialect.flavour !== hand.dialect.flavour)
+    throw new Refusal(
+      "mixed-flavours",
+      `${node} runs ${hand.dialect.flavour} and ${primary} ${primaryHand.dialect.flavour}`,
+    );
   const status: NodeStatus = await shut(op, hand, deadlines.fenceMs);
   // Read after the node was shut: nothing can be added to it any more, and the primary only grows.
   const primaryExecuted = await executedOfPrimary(op, primary);

@@ -1,8 +1,8 @@
 /**
  * One intent, from its arrival to the end of its operation: fresh, taken over from a dead executor, or too late.
  */
-import type { Before, ClusterState, DeclaredCluster, Intent, OperationKind } from "@baton/contracts";
-import { ackersOf, claim, declined, heldBack, takeOver } from "@baton/protocol";
+import type { Before, ClusterState, DeclaredCluster, Intent } from "@baton/contracts";
+import { ackersOf, claim, declined, describeWindow, downtimeOf, heldBack, takeOver } from "@baton/protocol";
 import { adopt } from "./adopt.ts";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { failover } from "./failover.ts";
@@ -120,23 +120,19 @@ export async function runIntent(
   return { entry, operation: op };
 }
 
-/** What Baton orders by itself. A switchover, a rebuild or a repair that a person asked for passes every brake. */
-const AUTOMATIC: ReadonlySet<OperationKind> = new Set<OperationKind>([
-  "failover",
-  "rejoin",
-  "reopen",
-  "repair",
-  "split-brain",
-]);
-
 /**
  * A brake that was put on while the intent was under way: it ends here, with nothing touched. What runs already is
- * never interrupted: half an operation is worse than a whole one.
+ * never interrupted: half an operation is worse than a whole one. What a person asked for passes every brake.
  */
 async function heedBrakes(op: Operation): Promise<void> {
   const { intent, declared, ports } = op;
-  if (!AUTOMATIC.has(intent.kind) || intent.asked === true) return;
-  const why = heldBack(declared, await ports.brakes(op.cluster));
+  if (intent.kind === "switchover" || intent.byPerson === true) return;
+  const brakes = await ports.brakes(op.cluster);
+  const nowUnixMs = ports.nowUnixMs();
+  // A downtime keeps nobody from replacing or reopening a primary: that outage is the whole cluster's.
+  const inHand = intent.node === op.state.primary ? null : downtimeOf(brakes, intent.node, nowUnixMs);
+  const why =
+    heldBack(declared, brakes, nowUnixMs) ?? describeWindow(`${intent.node} is in downtime`, inHand);
   if (why === null) return;
   await op.change(declined(op.state, intent, ports.executor, "paused", ports.nowUnixMs()));
   throw new Refusal("paused", `nothing was touched: ${why}`);

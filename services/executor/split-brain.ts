@@ -5,7 +5,7 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import type { GtidSet } from "@baton/mysql";
-import { ackersOf, arbitrate, commit, end, heldBy, type Ruling } from "@baton/protocol";
+import { ackersOf, arbitrate, commit, downtimesOf, end, heldBy, type Ruling } from "@baton/protocol";
 import { handOn } from "./ask-node.ts";
 import { applyReceived, carryForward } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
@@ -46,7 +46,8 @@ async function stop(op: Operation) {
   const { fenceMs } = op.declared.policy.deadlines;
   const { primary, undecided = [] } = op.state;
   const looks = await lookAtAll(op);
-  const rivals = rivalsOf(op, looks);
+  const downtimes = downtimesOf(await op.ports.brakes(op.cluster), op.ports.nowUnixMs());
+  const rivals = rivalsOf(op, looks).filter((node) => !downtimes.has(node));
   // Shut since then; one that is away boots read-only, and is compared when it comes back.
   for (const node of undecided)
     if (node !== primary && looks.has(node) && !rivals.includes(node)) rivals.push(node);
@@ -198,8 +199,7 @@ async function crown(op: Operation, node: string, held: Held) {
       `${node} holds the acknowledged history, but ${ackers.length} clean replicas can be reached to follow it, and a write waits for ${acks}`,
     );
   const hand = await handOn(op, node);
-  const r = (held.get(node) as NodeStatus).replica;
-  if (r !== null) await applyReceived(hand, r.received, r.applier === "on", deadlines.catchUpMs);
+  await applyReceived(hand, held.get(node) as NodeStatus, deadlines.catchUpMs);
   await standStill(hand, deadlines.openMs);
   const { serverUuid, startedUnixS } = await hand.status(deadlines.openMs);
   await op.change(commit({ ...op.state, quarantined, undecided: [] }, node, serverUuid, startedUnixS));

@@ -4,13 +4,14 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, commit, forbidding, planSwitchover } from "@baton/protocol";
+import { ackersOf, commit, downtimesOf, forbidding, planSwitchover } from "@baton/protocol";
 import { carryForward, redirect } from "./carry-forward.ts";
 import { freeze } from "./freeze.ts";
 import { givePenBack } from "./give-pen-back.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
+import { applyBeforeStanding } from "./relay-logs.ts";
 
 /** The candidate is close enough when it applies in so long what the primary had a moment ago; each turn asks for less. */
 const CLOSE_MS = 20;
@@ -47,7 +48,7 @@ async function towardsCommit(op: Operation, touched: Touched): Promise<void> {
   const { openMs } = op.declared.policy.deadlines;
   const { old, candidate, spare } = await op.step("preflight", () => preflight(op));
   const helper = await op.helper(old, openMs);
-  await op.step("repoint", () => moveSpare(op, candidate.node, spare, touched.moved));
+  await op.step("repoint", () => moveSpare(op, candidate, spare, touched.moved));
   await op.step("catch-up", () => comeClose(op, old, candidate));
 
   const frozen = await op
@@ -104,8 +105,9 @@ async function preflight(op: Operation) {
     quarantined: op.state.quarantined,
     statuses,
     named: op.intent.candidate,
+    downtimes: downtimesOf(await op.ports.brakes(op.cluster), op.ports.nowUnixMs()),
     oldestTransactionMs: rows === undefined ? null : Number(rows[0]?.oldestMs ?? 0),
-    readLocked: rows === undefined ? null : Number(rows[0]?.locked) === 1,
+    readLocked: rows === undefined || rows[0]?.locked === null ? null : Number(rows[0]?.locked) === 1,
   });
   const detail = { ...plan };
   const against = forbidding(plan.checks, op.intent.force === true);
@@ -133,16 +135,22 @@ async function preflight(op: Operation) {
  * Those that the old primary can spare follow the candidate from now on: then they acknowledge its first write without having
  * to connect first, which is most of what clients would wait for. One that cannot be moved ends the switchover: nothing is frozen yet.
  */
-async function moveSpare(op: Operation, candidate: string, spare: readonly Hand[], moved: Set<string>) {
+async function moveSpare(op: Operation, candidate: Hand, spare: readonly Hand[], moved: Set<string>) {
+  const { catchUpMs, openMs } = op.declared.policy.deadlines;
   await Promise.all(
     spare.map(async (hand) => {
       moved.add(hand.node);
-      await redirect(op, hand, candidate);
+      if (!hand.dialect.keepsRelayLogs) {
+        // MariaDB sends nothing to a replica that is ahead of it (error 1236).
+        await applyBeforeStanding(hand, catchUpMs);
+        await untilApplied(candidate, (await hand.status(openMs)).executed, catchUpMs);
+      }
+      await redirect(op, hand, candidate.node);
     }),
   );
   return {
     value: null,
-    summary: `${[...moved].join(", ") || "nobody"} can be spared and follows ${candidate}`,
+    summary: `${[...moved].join(", ") || "nobody"} can be spared and follows ${candidate.node}`,
   };
 }
 

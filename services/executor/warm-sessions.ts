@@ -111,10 +111,7 @@ export class WarmSessions {
       name: this.#o.name,
     });
     try {
-      const [row] = await session.query<{ version: string }>("SELECT VERSION() AS version", {
-        deadlineMs: connectMs,
-      });
-      return { session, dialect: dialectFor(row?.version ?? "") };
+      return { session, dialect: dialectFor(session.version) };
     } catch (error) {
       session.destroy();
       throw error;

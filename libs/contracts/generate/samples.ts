@@ -74,6 +74,21 @@ const diagnosis = {
   suspectedForMs: 350,
 };
 
+const window = {
+  fromUnixMs: 1_700_000_000_000,
+  untilUnixMs: 1_700_003_600_000,
+  by: "ann@ops1",
+  reason: "new disks",
+};
+const planned = {
+  cluster: "shop",
+  id: "plan-8a1f",
+  atUnixMs: 1_700_000_000_000,
+  to: "n2",
+  force: false,
+  by: "ann@ops1",
+  order: { candidate: "n2", stateRevision: 12, decider: "decider-a" },
+};
 const operation = "failover-shop-2-ab12";
 const presence = {
   service: "auditor",
@@ -109,6 +124,7 @@ export const SAMPLES: Record<string, Json> = {
     reason: "n1 is dead",
     decider: "decider-a",
     candidate: null,
+    byPerson: true,
     nodes: { n1: null, n2: status },
   },
   step: {
@@ -182,9 +198,12 @@ export const SAMPLES: Record<string, Json> = {
             executed: "",
             quarantined: false,
             problems: [],
+            downtime: window,
           },
         ],
         brake: null,
+        maintenance: [window],
+        planned,
         failover: { possible: true, candidate: "n2", refusal: null, reason: "" },
         probers: [{ prober: "prober-a", region: "east", lastSampleAgeMs: 100 }],
       },
@@ -199,6 +218,12 @@ export const SAMPLES: Record<string, Json> = {
     notChosen: [{ node: "n3", reason: "n2 comes first by name" }],
     expectedPauseMs: 40,
   },
+  "command-plan-request": {
+    cluster: "shop",
+    switchover: { atUnixMs: 1_700_000_000_000, to: null, force: false },
+    by: "ann@ops1",
+  },
+  "command-plan-reply": { cluster: "shop", planned, candidate: "n2", against: null },
   "command-rebuild-request": { cluster: "shop", node: "n3", from: null },
   "command-rebuild-reply": { operation, node: "n3", from: "n2" },
   "command-repair-request": { cluster: "shop", node: "n3", dryRun: true, inject: false, keep: false },
@@ -223,6 +248,22 @@ export const SAMPLES: Record<string, Json> = {
   },
   "command-ack-request": { cluster: "shop", by: "ann@ops1" },
   "command-ack-reply": { cluster: "shop", acknowledged: 5 },
+  "command-maintenance-request": {
+    cluster: "shop",
+    window: { fromUnixMs: 1_700_000_000_000, untilUnixMs: null, forMs: 3_600_000 },
+    by: "ann@ops1",
+    reason: "new disks",
+  },
+  "command-maintenance-reply": { cluster: "shop", windows: [window], on: true, running: null },
+  "command-downtime-request": {
+    cluster: "shop",
+    node: "n3",
+    untilUnixMs: null,
+    forMs: 1_800_000,
+    by: "ann@ops1",
+    reason: "new disks",
+  },
+  "command-downtime-reply": { cluster: "shop", node: "n3", window, on: true, refusal: null },
   "command-history-request": { cluster: "shop", operation: null, limit: 20 },
   "command-history-reply": {
     auditor: "auditor-a",
@@ -313,7 +354,10 @@ export const SAMPLES: Record<string, Json> = {
     reason: "moving the rack",
     sinceUnixMs: 1_700_000_000_000,
     acknowledgedUnixMs: 0,
+    maintenance: [window],
+    downtimes: { n3: window },
   },
+  "bucket-plans": planned,
   "bucket-presence": presence,
   config: {
     region: "east",

@@ -1,6 +1,7 @@
 /** `baton rebuild`: may this node be copied over now, and from whom? The executor asks the same again, of the nodes themselves. */
 import { BatonError, type CommandRequest } from "@baton/contracts";
 import { chooseDonor } from "@baton/protocol";
+import { downtimesNow } from "../brakes.ts";
 import type { Order } from "../decide.ts";
 import type { Picture } from "../picture.ts";
 import { reachable, reachedStatuses, type VoteSettings } from "../votes.ts";
@@ -48,6 +49,12 @@ export function planRebuild(
       `${node} cannot be reached.`,
       "Start its mysqld; an empty data directory with Baton's account and the clone plugin will do.",
     );
+  if (picture.statuses.get(node)?.status.flavour === "mariadb")
+    throw refuse(
+      "E_CONFLICT",
+      `${node} runs MariaDB, which has no clone plugin (flavour-cannot).`,
+      "Rebuild it by hand: docs/operate/mariadb.md.",
+    );
   const choice = chooseDonor({
     declared,
     primary: reign.primary,
@@ -56,6 +63,7 @@ export function planRebuild(
     node,
     named: from,
     statuses: reachedStatuses(picture, now, s),
+    downtimes: downtimesNow(picture, now),
   });
   if (!choice.ok)
     throw refuse(
@@ -73,6 +81,7 @@ export function planRebuild(
       diagnosis: picture.diagnosis?.code ?? "healthy",
       reason: `A person asked for it${from === null ? "" : `, from ${from}`}.`,
       candidate: from,
+      byPerson: true,
     },
   };
 }

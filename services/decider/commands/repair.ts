@@ -100,7 +100,7 @@ export function planRepair(
       diagnosis: picture.diagnosis?.code ?? "healthy",
       reason: `A person asked for it: ${first.found}.`,
       repair: first.code,
-      asked: true,
+      byPerson: true,
       ...(inject ? { inject } : {}),
       ...(keep ? { candidate: node } : {}),
     },

@@ -5,6 +5,7 @@
 import { BatonError, type CommandReply, type CommandRequest } from "@baton/contracts";
 import { expectedPauseMs, forbidding, planSwitchover } from "@baton/protocol";
 import { nearest } from "@baton/runtime";
+import { downtimesNow } from "../brakes.ts";
 import type { Order } from "../decide.ts";
 import type { Picture } from "../picture.ts";
 import { liveProbers, reachedStatuses, type VoteSettings } from "../votes.ts";
@@ -64,6 +65,7 @@ export function planOrder(
     quarantined,
     statuses,
     named: to,
+    downtimes: downtimesNow(picture, now),
     oldestTransactionMs: null,
     readLocked: null,
   });
@@ -98,6 +100,7 @@ export function planOrder(
     reason: `A person asked for ${to === null ? "another primary" : to}${force ? ", with force" : ""}.`,
     candidate: plan.candidate,
     force,
+    byPerson: true,
   };
   return { reply, order: dryRun ? null : order };
 }

@@ -1,0 +1,188 @@
+/** One round: writers, the faults of its plan, healing, and the checker's verdict. Times are monotonic milliseconds of this process. */
+import { setTimeout as pause } from "node:timers/promises";
+import { type Ack, monotonicMs } from "@baton/lab";
+import {
+  check,
+  type DrawnFault,
+  type FinalNode,
+  faultNamed,
+  type Heal,
+  longestSilence,
+  lostWrites,
+  type Reign,
+  type RoundPlan,
+  type RoundRecord,
+  type RoundResult,
+  rightOutcome,
+  type Scene,
+} from "@baton/lab/chaos";
+import { operationsSoFar, readAudit, refusalsOf } from "./audit.ts";
+import { finalNodes } from "./final-nodes.ts";
+import type { ChaosStage } from "./stage.ts";
+import { until } from "./until.ts";
+
+const WRITERS = 2;
+const WRITER = { connections: 2, paceMs: 15 };
+/** Before the first fault. */
+const WARM_ACKS = 30;
+const WARM_MS = 30_000;
+/** What a failover may take beyond the time that its fault stands anyway. Clients wait for less; the rest is for a busy machine. */
+const PATIENCE_MS = 20_000;
+/** A rebuild copies 100 MB and restarts a server; a dead NATS leader costs 7 s. */
+const SETTLE_MS = 120_000;
+const CATCH_UP_MS = 20_000;
+
+export interface PlayedRound {
+  result: RoundResult;
+  /** When its first fault was made: its story begins there. */
+  sinceMs: number;
+  /** False: the cluster is not whole; no other round can be played on it. */
+  whole: boolean;
+}
+
+export async function playRound(
+  stage: ChaosStage,
+  seed: number,
+  plan: RoundPlan,
+  signal: AbortSignal,
+): Promise<PlayedRound> {
+  const startedMs = monotonicMs();
+  const [main, ...others] = [
+    plan.main,
+    ...plan.faults.map(({ name }) => name).filter((name) => name !== plan.main),
+  ];
+  const right = rightOutcome(faultNamed(main as string), others.map(faultNamed));
+  const view = await stage.status();
+  if (!view) throw new Error("a settled stage has a status");
+  const scene = stage.scene(view);
+  const [first] = await scene.primary.query<{ server: string }>("SELECT @@server_uuid AS server");
+  const before = await operationsSoFar(stage);
+
+  const acks: Ack[] = [];
+  const writers = Array.from({ length: WRITERS }, () =>
+    stage.lab.writer({ ...WRITER, onAck: (ack) => acks.push(ack) }),
+  );
+  try {
+    await until(() => acks.length >= WARM_ACKS, WARM_MS, signal);
+    const faultMs = monotonicMs() + Math.max(0, -(plan.faults[0]?.atMs ?? 0));
+    const standing = new Standing(scene, signal);
+    const refused = () => stage.refusals.some(({ atMs }) => atMs >= faultMs);
+    const recovered = () => acks.some(({ sentMs }) => sentMs > standing.lastMadeMs);
+    try {
+      for (const fault of plan.faults) await standing.make(fault, faultMs);
+      const stands = plan.faults.find(({ name }) => name === plan.main) as DrawnFault;
+      await until(() => false, Math.max(0, faultMs + stands.lastsMs - monotonicMs()), signal);
+      if (right.expects === "failover") await until(() => recovered() || refused(), PATIENCE_MS, signal);
+      if (right.expects === "refuse") await until(refused, PATIENCE_MS, signal);
+      if (right.expects === "either") await until(() => recovered() || refused(), PATIENCE_MS / 4, signal);
+    } finally {
+      await standing.healAll();
+    }
+    const healed = { monotonicMs: monotonicMs(), unixMs: Date.now() };
+    const recoveredBeforeHealing = acks.some(
+      ({ sentMs, atMs }) => sentMs > standing.lastMadeMs && atMs < standing.healingMs,
+    );
+    const recoveredAfterHealing = await until(
+      () => acks.some(({ sentMs }) => sentMs > healed.monotonicMs),
+      SETTLE_MS,
+      signal,
+    );
+    const notWhole = await stage.settled(SETTLE_MS, signal);
+    const settledMs = monotonicMs();
+    await Promise.all(writers.map((writer) => writer.stop().catch(() => undefined)));
+
+    const audit = await readAudit(stage, before, view.epoch, signal);
+    const reigns: Reign[] = [{ epoch: view.epoch, server: first?.server ?? "" }, ...audit.reigns];
+    const primaryNow = (await stage.status().catch(() => null))?.primary ?? scene.primary.name;
+    const tags = [...new Set(acks.map(({ id }) => id.slice(0, id.indexOf("-"))))];
+    const nodes: readonly FinalNode[] | { notWhole: string } =
+      notWhole === null ? await finalNodes(stage.lab, primaryNow, tags, CATCH_UP_MS) : { notWhole };
+    const record: RoundRecord = {
+      acks,
+      reigns,
+      begunBeforeHealing: audit.reigns.filter(
+        ({ atUnixMs }) => atUnixMs < healed.unixMs - (healed.monotonicMs - standing.healingMs),
+      ).length,
+      operations: audit.operations.map(({ operation, kind, outcome, code }) => ({
+        id: operation,
+        kind,
+        outcome,
+        code,
+      })),
+      nodes,
+      primaryHost: stage.lab.node(primaryNow).host,
+      leftOver: { processes: stage.stopped(), network: await stage.network.inForce() },
+      refusals: refusalsOf(stage, audit.operations, faultMs, standing.healingMs, healed),
+      recoveredBeforeHealing,
+      recoveredAfterHealing,
+      expects: right.expects,
+      rightRefusals: right.refusals,
+    };
+    const violations = check(record);
+    const failed = violations.length > 0;
+    const kept = recoveredBeforeHealing || record.refusals.length === 0;
+    const result: RoundResult = {
+      round: plan.round,
+      seed,
+      faults: plan.faults.map(({ name }) => name),
+      main: plan.main,
+      expects: right.expects,
+      outcome: failed ? "failed" : kept ? "recovered" : "refused",
+      codes: [...new Set(record.refusals)],
+      downtime_ms: Math.round(longestSilence(acks, faultMs - 100, settledMs)),
+      took_ms: Math.round(monotonicMs() - startedMs),
+      acknowledged: acks.length,
+      late: lateAnswers(acks, reigns),
+      lost: "notWhole" in nodes ? 0 : lostWrites(acks, nodes).length,
+      split: violations.filter(({ code }) => code === "second-pen").length,
+      epoch: reigns.at(-1)?.epoch ?? view.epoch,
+      failovers: reigns.length - 1,
+      violations,
+    };
+    return { result, sinceMs: faultMs, whole: notWhole === null && recoveredAfterHealing };
+  } finally {
+    for (const writer of writers) writer.abandon();
+  }
+}
+
+/** The faults that stand, each with its end. */
+class Standing {
+  readonly #scene: Scene;
+  readonly #signal: AbortSignal;
+  readonly #heals: Heal[] = [];
+  /** When the last of them stood. */
+  lastMadeMs = 0;
+  healingMs = 0;
+
+  constructor(scene: Scene, signal: AbortSignal) {
+    this.#scene = scene;
+    this.#signal = signal;
+  }
+
+  async make(drawn: DrawnFault, faultMs: number): Promise<void> {
+    await pause(Math.max(0, faultMs + drawn.atMs - monotonicMs()), undefined, { signal: this.#signal });
+    this.#heals.unshift(await faultNamed(drawn.name).make(this.#scene, drawn.draws));
+    this.lastMadeMs = monotonicMs();
+  }
+
+  /** The last one first. Each is tried, also when another cannot be healed. */
+  async healAll(): Promise<void> {
+    this.healingMs = monotonicMs();
+    const faults: unknown[] = [];
+    for (const heal of this.#heals.splice(0)) await heal().catch((error: unknown) => faults.push(error));
+    if (faults.length > 0) throw faults[0];
+  }
+}
+
+/** Answers of an earlier primary to what was under way when the pen passed on (docs/decisions/0007). */
+function lateAnswers(acks: readonly Ack[], reigns: readonly Reign[]): number {
+  let reign = 0;
+  let late = 0;
+  for (const { server } of [...acks].sort((a, b) => a.atMs - b.atMs)) {
+    if (reigns[reign]?.server === server) continue;
+    const later = reigns.findIndex((each, at) => at > reign && each.server === server);
+    if (later === -1) late += 1;
+    else reign = later;
+  }
+  return late;
+}

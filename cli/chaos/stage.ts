@@ -1,0 +1,332 @@
+/** The stage of a chaos run: a network, a lab spread over it, three sites of Baton, and ears. Everything is gone after `stop`. */
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Bus } from "@baton/bus";
+import {
+  BatonError,
+  type ClusterView,
+  type Diagnosis,
+  type Event,
+  type Intent,
+  MESSAGES,
+  type OperationSummary,
+  type RefusalCode,
+  type ServiceName,
+  type Step,
+} from "@baton/contracts";
+import { type Lab, monotonicMs, startLab } from "@baton/lab";
+import type { Disks, Network, Scene, Service } from "@baton/lab/chaos";
+import { loadConfig } from "@baton/runtime";
+import { notWhole } from "../demo/stage.ts";
+import { type OwnFolder, ownFolder } from "../own-folder.ts";
+import { type System, startSystem, writeConfig } from "../system.ts";
+
+export const CLUSTER = "chaos";
+export const NODES = ["n1", "n2", "n3"] as const;
+const SITES = ["eu", "us", "ap"] as const;
+/** Two of each, and a third prober, so that regions can be outvoted. */
+const INSTANCES: Record<ServiceName, number> = {
+  prober: 3,
+  decider: 2,
+  executor: 2,
+  notifier: 2,
+  auditor: 2,
+};
+const READY_MS = 120_000;
+const ANSWER_MS = 2_000;
+const ORDER_MS = 5_000;
+const FRESH_SAMPLE_MS = 3_000;
+const HEARD_KEPT = 2_000;
+
+export interface StageOptions {
+  signal: AbortSignal;
+  onProgress(line: string): void;
+}
+
+/** Something that was said on the bus, with this process's monotonic time. */
+export interface Heard {
+  atMs: number;
+  line: string;
+}
+
+export class ChaosStage {
+  readonly network: Network;
+  readonly disks: Disks;
+  readonly lab: Lab;
+  readonly system: System;
+  readonly bus: Bus;
+  readonly #folder: OwnFolder;
+  readonly #heard: Heard[] = [];
+  /** Refusals that deciders named, with when. */
+  readonly refusals: { code: RefusalCode; atMs: number }[] = [];
+
+  constructor(network: Network, disks: Disks, lab: Lab, system: System, bus: Bus, folder: OwnFolder) {
+    this.network = network;
+    this.disks = disks;
+    this.lab = lab;
+    this.system = system;
+    this.bus = bus;
+    this.#folder = folder;
+    const about = { cluster: CLUSTER };
+    bus.subscribe(MESSAGES.diagnosis, about, (d: Diagnosis) => {
+      if (d.code === "failover-not-possible" && d.refusal !== null)
+        this.refusals.push({ code: d.refusal, atMs: monotonicMs() });
+      this.#hear(`diagnosis ${d.code} by ${d.decider}: ${d.summary}`);
+    });
+    bus.subscribe(MESSAGES.intent, about, (i: Intent) =>
+      this.#hear(`intent ${i.operation} by ${i.decider}: ${i.reason}`),
+    );
+    bus.subscribe(MESSAGES.step, about, (s: Step) =>
+      this.#hear(`step ${s.operation} ${s.step} ${s.outcome} ${s.code ?? ""} by ${s.executor}: ${s.summary}`),
+    );
+    bus.subscribe(MESSAGES.event, about, (e: Event) =>
+      this.#hear(`event ${e.type} ${e.outcome ?? ""}: ${e.summary}`),
+    );
+  }
+
+  /** The scene of a round: `view` is the cluster as it is, whole. */
+  scene(view: ClusterView): Scene {
+    const primary = this.lab.node(view.primary as string);
+    const [first, second] = this.lab.nodes.filter((node) => node !== primary);
+    if (!first || !second) throw new Error("a chaos stage has three nodes");
+    return {
+      lab: this.lab,
+      network: this.network,
+      disks: this.disks,
+      sites: SITES,
+      primary,
+      replicas: [first, second],
+      services: (kind) => this.#services(kind),
+      switchover: () => {
+        const order = { cluster: CLUSTER, to: null, dryRun: false, force: false };
+        return this.#order("switchover", this.bus.command("switchover", order, { timeoutMs: ORDER_MS }));
+      },
+      rebuild: (node) => {
+        const order = { cluster: CLUSTER, node, from: null };
+        return this.#order("rebuild", this.bus.command("rebuild", order, { timeoutMs: ORDER_MS }));
+      },
+      armExecutors: (point) => {
+        if (point === null) rmSync(faultFile(this.#folder.path), { force: true });
+        else writeFileSync(faultFile(this.#folder.path), point);
+      },
+    };
+  }
+
+  /** @throws BatonError E_NO_ANSWER while no decider serves */
+  async status(): Promise<ClusterView | null> {
+    const answer = await this.bus.command("status", { cluster: null }, { timeoutMs: ANSWER_MS });
+    return answer.clusters.find(({ cluster }) => cluster === CLUSTER) ?? null;
+  }
+
+  /** What keeps the cluster and Baton from being as they should; null when nothing does. */
+  async unsettled(): Promise<string | null> {
+    for (const { name, program } of this.system.instances)
+      if (!program.running) return `${name} does not run`;
+    try {
+      const view = await this.status();
+      if (!view) return "the decider does not know the cluster";
+      const missing = notWhole(view);
+      if (missing !== null) return missing;
+      const heard = view.probers.filter(({ lastSampleAgeMs }) => lastSampleAgeMs < FRESH_SAMPLE_MS);
+      return heard.length < INSTANCES.prober ? `only ${heard.length} probers are heard` : null;
+    } catch (error) {
+      if (error instanceof BatonError) return error.message;
+      throw error;
+    }
+  }
+
+  /** Waits until nothing keeps it back; returns what still does when the time is over, null when all is well. */
+  async settled(timeoutMs: number, signal: AbortSignal): Promise<string | null> {
+    const deadline = monotonicMs() + timeoutMs;
+    for (;;) {
+      signal.throwIfAborted();
+      const missing = await this.unsettled();
+      if (missing === null || monotonicMs() > deadline) return missing;
+      await new Promise((done) => setTimeout(done, 50));
+    }
+  }
+
+  /** What the audit knows, newest first. */
+  async operations(limit: number): Promise<OperationSummary[]> {
+    const request = { cluster: CLUSTER, operation: null, limit };
+    return (await this.bus.command("history", request, { timeoutMs: ANSWER_MS })).operations;
+  }
+
+  /** Who has the pen from this operation on, by the audit; null when it made nobody primary. */
+  async newPrimary(operation: string): Promise<{ epoch: number; server: string; atUnixMs: number } | null> {
+    const request = { cluster: CLUSTER, operation, limit: 1 };
+    const { records } = await this.bus.command("history", request, { timeoutMs: ANSWER_MS });
+    for (const { kind, payload, atUnixMs } of records) {
+      const event = payload as Event;
+      if (kind !== "event" || event.type !== "primary-changed" || event.primary === null) continue;
+      return { epoch: event.epoch, server: event.primary.serverUuid, atUnixMs };
+    }
+    return null;
+  }
+
+  /** Processes that should run and do not, or stand still. */
+  stopped(): string[] {
+    const servers = [...this.lab.nodes, ...this.lab.nats.servers].map(({ name, pid }) => ({ name, pid }));
+    const services = this.system.instances.map(({ name, program }) => ({
+      name,
+      pid: program.pid ?? undefined,
+    }));
+    return [...servers, ...services].flatMap(({ name, pid }) => {
+      if (pid === undefined) return [`${name} does not run`];
+      return standsStill(pid) ? [`${name} stands still`] : [];
+    });
+  }
+
+  /** What was said since then, for a person who looks into a failed round. */
+  story(sinceMs: number): string[] {
+    const said = this.#heard
+      .filter(({ atMs }) => atMs >= sinceMs)
+      .map(({ atMs, line }) => `+${((atMs - sinceMs) / 1000).toFixed(3)} ${line}`);
+    const sinceUnixMs = Date.now() - (monotonicMs() - sinceMs);
+    const logged = this.system.instances.flatMap(({ name }) =>
+      this.system
+        .logs(name)
+        .filter(({ level }) => level === "warn" || level === "error" || level === "fatal")
+        .filter(({ timeUnixMs }) => timeUnixMs === null || timeUnixMs >= sinceUnixMs)
+        .slice(-20)
+        .map(({ level, message, timeUnixMs }) => `${name} ${clock(timeUnixMs)} ${level}: ${message}`),
+    );
+    const servers = this.lab.nodes.flatMap((node) =>
+      node
+        .log()
+        .split("\n")
+        .filter((line) => / \[(ERROR|Warning)\] |Semi-sync|Slave|Replica/.test(line))
+        .slice(-12)
+        .map((line) => `${node.name} ${line}`),
+    );
+    return [...said, ...logged, ...servers];
+  }
+
+  /** The services end in order first, and the auditors' files are then whole. Returns what is wrong with them. */
+  async stop(verify: boolean): Promise<string[]> {
+    await this.system.stop();
+    const broken = verify ? await verifyArchives(this.#folder.path) : [];
+    await this.lab.stop();
+    this.#folder.remove();
+    return broken;
+  }
+
+  #services(kind: ServiceName): Service[] {
+    return this.system.instances
+      .filter(({ service }) => service === kind)
+      .map(({ name, program }) => ({
+        name,
+        get running() {
+          return program.running;
+        },
+        kill: () => void program.kill(),
+        hang: () => void program.hang(),
+        resume: () => program.resume(),
+      }));
+  }
+
+  /** A refusal is an answer: another fault may stand already. It is then in the round's story. */
+  async #order(what: string, answer: Promise<unknown>): Promise<void> {
+    await answer.catch((error: unknown) => {
+      if (!(error instanceof BatonError)) throw error;
+      this.#hear(`${what} refused: ${error.message}`);
+    });
+  }
+
+  #hear(line: string): void {
+    this.#heard.push({ atMs: monotonicMs(), line });
+    if (this.#heard.length > HEARD_KEPT) this.#heard.shift();
+  }
+}
+
+/** Everything up and whole. Rejects, with nothing left running, when it cannot be started. */
+export async function openChaosStage(network: Network, disks: Disks, o: StageOptions): Promise<ChaosStage> {
+  await disks.clear();
+  const folder = ownFolder("baton-chaos");
+  const undo: (() => unknown)[] = [() => folder.remove()];
+  try {
+    const lab = await startLab({
+      name: `chaos-${process.pid}-${Math.random().toString(36).slice(2, 6)}`,
+      nodes: 3,
+      natsServers: 3,
+      acks: 1,
+      regions: [...SITES],
+      place: (server) => network.place(server),
+      mysqldArgs: Object.fromEntries(
+        NODES.map((node) => [node, [`--log-bin=${join(disks.path(node), "binlog")}`]]),
+      ),
+      signal: o.signal,
+      onProgress: o.onProgress,
+    });
+    undo.unshift(() => lab.stop());
+    o.onProgress("starting the services");
+    const { baton, repl } = lab.accounts;
+    const file = await writeConfig(folder.path, {
+      nats: { url: lab.nats.urls, replicas: 3 },
+      mysql: { ...baton, replication: { ...repl } },
+      clusters: {
+        // Rebuilt by itself, since there is nobody to ask; and one failover after another is the point here.
+        [CLUSTER]: {
+          ...lab.clusterDeclaration(),
+          policy: { rebuild: "auto", flapLimit: { failovers: 50, withinMs: 1 } },
+        },
+      },
+    });
+    const { config } = loadConfig({ file, env: {} });
+    const system = await startSystem({
+      config,
+      file,
+      signal: o.signal,
+      services: INSTANCES,
+      regions: { prober: SITES },
+      env: { executor: { BATON_FAULT_POINT: `@${faultFile(folder.path)}` } },
+      place: (instance) => {
+        const number = Number(instance.slice(instance.lastIndexOf("-") + 1));
+        const { host, enter } = network.place(SITES[(number - 1) % SITES.length] as string);
+        return { enter, env: { BATON__HTTP__HOST: host, BATON__GRPC__HOST: host } };
+      },
+    });
+    undo.unshift(() => system.stop());
+    await system.ready(READY_MS);
+    o.signal.throwIfAborted();
+    return new ChaosStage(network, disks, lab, system, await system.bus(), folder);
+  } catch (error) {
+    for (const step of undo) await step();
+    throw error;
+  }
+}
+
+export const HOSTS: readonly string[] = [...NODES, "nats1", "nats2", "nats3", ...SITES];
+
+function faultFile(folder: string): string {
+  return join(folder, "fault-point");
+}
+
+async function verifyArchives(folder: string): Promise<string[]> {
+  const { execFile } = await import("node:child_process");
+  const main = join(import.meta.dirname, "../../services/auditor/main.ts");
+  const files = ["audit.sqlite", "audit-2.sqlite"].map((name) => join(folder, name));
+  const verdicts = files.map(
+    (file) =>
+      new Promise<string[]>((done) => {
+        execFile(process.execPath, [main, "--verify", file], { maxBuffer: 2 ** 28 }, (error, stdout) => {
+          const last = stdout.trimEnd().split("\n").at(-1) ?? "";
+          done(error ? [`${file}: ${last || error.message}`] : []);
+        });
+      }),
+  );
+  return (await Promise.all(verdicts)).flat();
+}
+
+/** `T` in /proc is a process that a signal stopped. */
+function standsStill(pid: number): boolean {
+  try {
+    return /^\d+ \(.*\) T/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+function clock(unixMs: number | null): string {
+  return unixMs === null ? "" : new Date(unixMs).toISOString().slice(11, 23);
+}

@@ -1,0 +1,33 @@
+import { expect, it } from "vitest";
+import { rightOutcome } from "./expect.ts";
+import { faultNamed } from "./faults.ts";
+
+const outcome = (main: string, ...others: string[]) =>
+  rightOutcome(
+    faultNamed(main),
+    others.map((name) => faultNamed(name)),
+  );
+
+it("expects of one fault what the fault says", () => {
+  expect(outcome("kill")).toEqual({ expects: "failover", refusals: [] });
+  expect(outcome("pair-kill")).toEqual({ expects: "refuse", refusals: ["ackers-unreachable"] });
+});
+
+it("still demands the failover when the second fault cannot hold it up", () => {
+  expect(outcome("kill", "decider-kill").expects).toBe("failover");
+  expect(outcome("hang", "notifier-kill").expects).toBe("failover");
+});
+
+it("lets a failover wait, or be refused for a reason of the second fault", () => {
+  const { expects, refusals } = outcome("kill", "replica-kill");
+  expect(expects).toBe("either");
+  expect(refusals).toContain("ackers-unreachable");
+  expect(outcome("kill", "nats-majority").expects).toBe("either");
+});
+
+it("never lets a second fault of Baton make a demotion right", () => {
+  for (const second of ["prober-hang", "nats-majority", "site-cut", "replica-kill"]) {
+    expect(outcome("probers-cut", second).expects).toBe("keep");
+  }
+  expect(outcome("probers-cut", "slow-line").expects).toBe("either");
+});

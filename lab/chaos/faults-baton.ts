@@ -1,0 +1,205 @@
+/** What can happen to Baton's own processes and to NATS. */
+import type { LabNatsServer } from "../lab-nats.ts";
+import { revive } from "./faults-primary.ts";
+import { pick } from "./random.ts";
+import type { Fault, Heal, Scene, Service } from "./scene.ts";
+
+type Kind = Parameters<Scene["services"]>[0];
+
+/** Killed, a service comes again by itself. */
+function kill(kind: Kind, what: string): Fault {
+  return {
+    name: `${kind}-kill`,
+    what,
+    roles: ["main", "side"],
+    lastsMs: [1_000, 2_000],
+    expects: "keep",
+    refusals: [],
+    make: async (scene, [which]) => {
+      const service = pick(scene.services(kind), which);
+      if (service.running) service.kill();
+      return async () => undefined;
+    },
+  };
+}
+
+function hang(kind: Kind, what: string): Fault {
+  return {
+    name: `${kind}-hang`,
+    what,
+    roles: ["main", "side"],
+    lastsMs: [2_000, 4_000],
+    expects: "keep",
+    refusals: [],
+    holdsUp: true,
+    make: async (scene, [which]) => {
+      const service = pick(scene.services(kind), which);
+      if (service.running) service.hang();
+      return awake([service]);
+    },
+  };
+}
+
+function awake(services: readonly Service[]): Heal {
+  return async () => {
+    for (const service of services) if (service.running) service.resume();
+  };
+}
+
+const steps = [
+  "preflight",
+  "freeze",
+  "claim",
+  "fence",
+  "read",
+  "choose",
+  "catch-up",
+  "commit",
+  "open",
+  "repoint",
+  "announce",
+  "prove",
+];
+
+function executorAt(name: string, what: string, signal: "kill" | "pause"): Fault {
+  return {
+    name,
+    what,
+    weight: 4,
+    roles: ["side"],
+    lastsMs: [3_000, 6_000],
+    expects: "keep",
+    refusals: [],
+    holdsUp: true,
+    make: async (scene, [step, when]) => {
+      scene.armExecutors(`${when < 0.5 ? "before" : "after"}:${pick(steps, step)}=${signal}`);
+      return async () => {
+        scene.armExecutors(null);
+        await awake(scene.services("executor"))();
+      };
+    },
+  };
+}
+
+function natsBack(servers: readonly LabNatsServer[]): Heal {
+  return async () => {
+    await Promise.all(
+      servers.map(async (server) => {
+        if (!server.running) await server.start();
+        else if (server.hung) server.resume();
+      }),
+    );
+  };
+}
+
+export const onBaton: readonly Fault[] = [
+  kill("prober", "kill -9 of one prober"),
+  kill("decider", "kill -9 of one decider"),
+  kill("executor", "kill -9 of one executor, whatever it does"),
+  kill("notifier", "kill -9 of one notifier"),
+  kill("auditor", "kill -9 of one auditor"),
+  hang("prober", "SIGSTOP of one prober"),
+  hang("decider", "SIGSTOP of one decider"),
+  hang("executor", "SIGSTOP of one executor, whatever it does"),
+  hang("notifier", "SIGSTOP of one notifier"),
+  hang("auditor", "SIGSTOP of one auditor"),
+  executorAt(
+    "executor-dies-at-step",
+    "the executor of the failover is killed before or after one step",
+    "kill",
+  ),
+  executorAt(
+    "executor-sleeps-at-step",
+    "the executor of the failover falls asleep before or after one step, and wakes",
+    "pause",
+  ),
+  {
+    name: "switchover",
+    what: "no fault: a person orders a switchover, into which the second fault falls",
+    weight: 3,
+    roles: ["main"],
+    lastsMs: [1_500, 3_000],
+    expects: "either",
+    refusals: ["ackers-unreachable", "too-few-ackers-left", "node-lost"],
+    make: async (scene) => {
+      await scene.switchover();
+      return async () => undefined;
+    },
+  },
+  {
+    name: "nats-kill",
+    what: "kill -9 of one NATS server of three",
+    roles: ["main", "side"],
+    lastsMs: [2_000, 4_000],
+    expects: "keep",
+    refusals: [],
+    holdsUp: true,
+    make: async ({ lab }, [which]) => {
+      const server = pick(lab.nats.servers, which);
+      await server.kill();
+      return natsBack([server]);
+    },
+  },
+  {
+    name: "nats-hang",
+    what: "SIGSTOP of one NATS server of three",
+    roles: ["main", "side"],
+    lastsMs: [2_000, 4_000],
+    expects: "keep",
+    refusals: [],
+    holdsUp: true,
+    make: async ({ lab }, [which]) => {
+      const server = pick(lab.nats.servers, which);
+      server.hang();
+      return natsBack([server]);
+    },
+  },
+  {
+    name: "nats-majority",
+    what: "kill -9 of two NATS servers of three: no decision can be written",
+    weight: 2,
+    roles: ["main", "side"],
+    lastsMs: [3_000, 5_000],
+    expects: "keep",
+    refusals: [],
+    holdsUp: true,
+    make: async ({ lab }, [left]) => {
+      const survivor = pick(lab.nats.servers, left);
+      const servers = lab.nats.servers.filter((server) => server !== survivor);
+      await Promise.all(servers.map((server) => server.kill()));
+      return natsBack(servers);
+    },
+  },
+  {
+    name: "shared-host",
+    what: "kill -9 of the primary and a NATS server, as if they shared a host",
+    weight: 2,
+    roles: ["main"],
+    lastsMs: [8_000, 10_000],
+    expects: "either",
+    refusals: ["node-lost", "lock-lost", "state-changed"],
+    make: async ({ lab, primary }, [which]) => {
+      const server = pick(lab.nats.servers, which);
+      primary.killNow();
+      await server.kill();
+      const back = natsBack([server]);
+      return async () => {
+        await back();
+        await revive(primary)();
+      };
+    },
+  },
+  {
+    name: "baton-down",
+    what: "kill -9 of everything of Baton at once",
+    roles: ["main"],
+    lastsMs: [1_000, 2_000],
+    expects: "keep",
+    refusals: [],
+    make: async (scene) => {
+      for (const kind of ["prober", "decider", "executor", "notifier", "auditor"] as const)
+        for (const service of scene.services(kind)) if (service.running) service.kill();
+      return async () => undefined;
+    },
+  },
+];

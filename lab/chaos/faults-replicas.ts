@@ -1,0 +1,189 @@
+/** What can happen to replicas, alone and together with the primary. */
+import type { LabNode } from "../lab-node.ts";
+import { killSessions, revive, unlogged } from "./faults-primary.ts";
+import type { Fault, Scene } from "./scene.ts";
+
+const one = (scene: Scene, drawn: number): LabNode => scene.replicas[drawn < 0.5 ? 0 : 1];
+/** What may keep a failover back while a replica is away, with two replicas and one ack. */
+const ackerAway = [
+  "ackers-unreachable",
+  "too-few-ackers-left",
+  "node-lost",
+  "no-candidate",
+  "catch-up-timeout",
+] as const;
+
+export const onReplicas: readonly Fault[] = [
+  {
+    name: "replica-kill",
+    what: "kill -9 of one replica",
+    roles: ["main", "side"],
+    lastsMs: [1_500, 3_000],
+    expects: "keep",
+    refusals: ackerAway,
+    holdsUp: true,
+    make: async (scene, [which]) => {
+      const node = one(scene, which);
+      node.killNow();
+      return revive(node);
+    },
+  },
+  {
+    name: "replica-hang",
+    what: "SIGSTOP of one replica",
+    roles: ["main", "side"],
+    lastsMs: [1_500, 3_500],
+    expects: "keep",
+    refusals: ackerAway,
+    holdsUp: true,
+    make: async (scene, [which]) => {
+      const node = one(scene, which);
+      node.hang();
+      return revive(node);
+    },
+  },
+  {
+    name: "replicas-hang",
+    what: "SIGSTOP of both replicas: no write is acknowledged",
+    roles: ["main"],
+    lastsMs: [1_500, 3_500],
+    expects: "keep",
+    refusals: ackerAway,
+    make: async (scene) => {
+      for (const node of scene.replicas) node.hang();
+      return revive(...scene.replicas);
+    },
+  },
+  {
+    name: "replica-stop",
+    what: "a person stops one replica's receiver and starts it again",
+    roles: ["main", "side"],
+    lastsMs: [1_500, 3_000],
+    expects: "keep",
+    refusals: ackerAway,
+    make: async (scene, [which]) => {
+      const node = one(scene, which);
+      await node.query("STOP REPLICA IO_THREAD");
+      return async () => {
+        await revive(node)();
+        const [channel] = await node.query("SHOW REPLICA STATUS");
+        if (channel) await node.query("START REPLICA IO_THREAD");
+      };
+    },
+  },
+  {
+    name: "replica-lag",
+    what: "FLUSH TABLES WITH READ LOCK on one replica: it receives, acknowledges and applies nothing",
+    roles: ["main", "side"],
+    lastsMs: [1_500, 3_500],
+    expects: "keep",
+    refusals: ackerAway,
+    holdsUp: true,
+    make: async (scene, [which]) => one(scene, which).hold("FLUSH TABLES WITH READ LOCK"),
+  },
+  {
+    name: "relay-log-lost",
+    what: "one replica is killed with relay logs that it has not applied, and boots without them (relay_log_recovery=ON)",
+    weight: 2,
+    roles: ["main", "side"],
+    lastsMs: [2_000, 3_500],
+    expects: "keep",
+    refusals: [...ackerAway, "acker-cannot-vouch"],
+    holdsUp: true,
+    make: async (scene, [which]) => {
+      const node = one(scene, which);
+      await node.hold("FLUSH TABLES WITH READ LOCK");
+      await new Promise((done) => setTimeout(done, 500));
+      await node.kill();
+      const before = node.bootWith([]);
+      node.bootWith([...before, "--relay-log-recovery=ON"]);
+      const started = node.start();
+      started.catch(() => undefined);
+      return async () => {
+        await started;
+        node.bootWith(before);
+        // Back to the safe boot configuration, for the rounds to come.
+        await node.kill();
+        await node.start();
+      };
+    },
+  },
+  {
+    name: "dumps-killed",
+    what: "the threads that send to the replicas are killed on the primary, three times, under commits that wait for their acks",
+    roles: ["main"],
+    lastsMs: [1_500, 2_500],
+    expects: "keep",
+    refusals: [],
+    make: async (scene) => {
+      for (let time = 0; time < 3; time++) await killSessions(scene.primary, scene.lab.accounts.repl.user);
+      return async () => undefined;
+    },
+  },
+  {
+    name: "pair-kill",
+    what: "kill -9 of the primary and one replica together",
+    weight: 2,
+    roles: ["main"],
+    lastsMs: [2_500, 4_000],
+    expects: "refuse",
+    refusals: ["ackers-unreachable"],
+    make: async (scene, [which]) => {
+      const nodes = [scene.primary, one(scene, which)];
+      for (const node of nodes) node.killNow();
+      return revive(...nodes);
+    },
+  },
+  {
+    name: "power-cut",
+    what: "kill -9 of all three nodes, which start again one after the other",
+    weight: 2,
+    roles: ["main"],
+    lastsMs: [1_500, 3_000],
+    expects: "either",
+    refusals: [...ackerAway, "durability-unproven", "acker-cannot-vouch"],
+    make: async ({ lab }, [first]) => {
+      for (const node of lab.nodes) node.killNow();
+      const turn = Math.floor(first * lab.nodes.length);
+      return async () => {
+        for (const [at] of lab.nodes.entries()) {
+          const node = lab.nodes[(at + turn) % lab.nodes.length] as LabNode;
+          if (!node.running) await node.start();
+        }
+      };
+    },
+  },
+  {
+    name: "errant",
+    what: "somebody writes on a replica, which has a transaction more than the cluster then; rebuilt at the end, as a person orders",
+    roles: ["main"],
+    lastsMs: [1_000, 2_000],
+    expects: "keep",
+    refusals: ["not-clean"],
+    make: async (scene, [which, row]) => {
+      const node = one(scene, which);
+      const id = `errant-${row.toString(36).slice(2)}`;
+      await node.query(
+        `SET GLOBAL super_read_only=OFF; INSERT INTO app.writes VALUES ('${id}','errant',0); SET GLOBAL super_read_only=ON`,
+      );
+      return () => scene.rebuild(node.name);
+    },
+  },
+  {
+    name: "replica-writable",
+    what: "a person makes a replica writable; nobody writes there",
+    roles: ["main"],
+    lastsMs: [1_500, 2_500],
+    expects: "keep",
+    refusals: [],
+    make: async (scene, [which]) => {
+      const node = one(scene, which);
+      const { user } = scene.lab.accounts.app;
+      // A client that looks for a writable node would write to it: that is a person's second pen, which nobody can take back.
+      await unlogged(node, `ALTER USER ${user} ACCOUNT LOCK`);
+      await killSessions(node, user);
+      await node.query("SET GLOBAL super_read_only=OFF; SET GLOBAL read_only=OFF");
+      return () => unlogged(node, `ALTER USER ${user} ACCOUNT UNLOCK`);
+    },
+  },
+];

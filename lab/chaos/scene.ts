@@ -1,0 +1,56 @@
+/** What a fault may touch, and what it must say of itself. */
+import type { RefusalCode } from "@baton/contracts";
+import type { Lab } from "../lab.ts";
+import type { LabNode } from "../lab-node.ts";
+import type { Disks } from "./disks.ts";
+import type { Card } from "./draw.ts";
+import type { Network } from "./network.ts";
+
+/** A process of Baton that is kept running: killed, it is started again. */
+export interface Service {
+  readonly name: string;
+  readonly running: boolean;
+  kill(): void;
+  hang(): void;
+  resume(): void;
+}
+
+export interface Scene {
+  readonly lab: Lab;
+  readonly network: Network;
+  /** Where the nodes' binary logs are. */
+  readonly disks: Disks;
+  /** Where probers, deciders and executors are. */
+  readonly sites: readonly string[];
+  /** As they were when the round began. */
+  readonly primary: LabNode;
+  readonly replicas: readonly [LabNode, LabNode];
+  services(kind: "prober" | "decider" | "executor" | "notifier" | "auditor"): readonly Service[];
+  /** Orders a planned switchover, as a person would. Resolves when it is ordered or refused. */
+  switchover(): Promise<void>;
+  /** Orders the rebuild of a node, as a person would who reads that it is errant. */
+  rebuild(node: string): Promise<void>;
+  /** The next executor that passes this point of a failover or a switchover ends or sleeps there: `after:commit=kill`. Null: none does. */
+  armExecutors(point: string | null): void;
+}
+
+/** Ends a fault, and brings back what it took away. Called once. */
+export type Heal = () => Promise<void>;
+
+/**
+ * What must come of a fault that is alone. `failover`: another node has the pen before it is healed, or Baton has refused with one of
+ * `refusals`. `keep`: the primary keeps the pen. `refuse`: as `keep`, and Baton says why. `either`: both are right.
+ */
+export type Expectation = "failover" | "keep" | "refuse" | "either";
+
+export interface Fault extends Card {
+  /** For a person: what is done. */
+  what: string;
+  expects: Expectation;
+  /** Right reasons not to fail over while it stands. */
+  refusals: readonly RefusalCode[];
+  /** As a second fault it may keep a failover from beginning or ending before it is healed. */
+  holdsUp?: boolean;
+  /** Makes it; `draws` decide what the seed leaves open. Resolves when it stands, or rejects having touched nothing. */
+  make(scene: Scene, draws: readonly [number, number, number]): Promise<Heal>;
+}

@@ -1,0 +1,145 @@
+/**
+ * Faults drawn from a seed, on three sites in a network of their own (docs/chaos.md). Expectation: every round holds, and nothing is left behind,
+ * whether the run ends by itself or by Ctrl-C.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { cannotNetwork, type RoundResult } from "@baton/lab/chaos";
+import { afterEach, describe, expect, it } from "vitest";
+
+const repository = new URL("..", import.meta.url).pathname;
+const hindrance = cannotNetwork();
+if (hindrance !== null) console.log(`test/chaos.test.ts runs no chaos here: ${hindrance.message}`);
+
+let running: ChildProcess | undefined;
+afterEach(async () => {
+  if (running?.exitCode === null && running.signalCode === null) {
+    running.kill("SIGTERM");
+    await once(running, "exit");
+  }
+  running = undefined;
+});
+
+function chaos(...args: string[]): { child: ChildProcess; lines: string[]; said: string[] } {
+  const child = spawn(process.execPath, ["cli/main.ts", "lab", "chaos", ...args], {
+    cwd: repository,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  running = child;
+  const [lines, said]: [string[], string[]] = [[], []];
+  if (child.stdout) createInterface({ input: child.stdout }).on("line", (line) => lines.push(line));
+  if (child.stderr) createInterface({ input: child.stderr }).on("line", (line) => said.push(line));
+  return { child, lines, said };
+}
+
+/** Processes that have one of the run's folders in their command line, the folders, and named namespaces. */
+function leftBehind(before: ReadonlySet<string>): string[] {
+  const folders = readdirSync(tmpdir()).filter(
+    (name) => /^baton-(lab-chaos|chaos)-/.test(name) && !before.has(name),
+  );
+  const namespaces = existsSync("/run/netns")
+    ? readdirSync("/run/netns").filter((name) => !before.has(name))
+    : [];
+  const processes = readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      const command = commandOf(pid);
+      const ofRun = /baton-(lab-chaos|chaos)-[\w-]+/.exec(command)?.[0];
+      return ofRun !== undefined && !before.has(ofRun) ? [command] : [];
+    });
+  return [...folders, ...namespaces, ...processes];
+}
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+  } catch {
+    return "";
+  }
+}
+
+/** What other runs on this machine have there already. */
+function present(): Set<string> {
+  const namespaces = existsSync("/run/netns") ? readdirSync("/run/netns") : [];
+  return new Set([...readdirSync(tmpdir()), ...namespaces]);
+}
+
+describe.skipIf(hindrance !== null)("chaos", () => {
+  it("holds in a few rounds, and leaves nothing behind", { timeout: 240_000 }, async () => {
+    const before = present();
+    const faults = "kill,hang,host-cut,probers-cut,pair-kill,nats-kill,executor-dies-at-step,replica-kill";
+    const { child, lines, said } = chaos("--seed", "31", "--rounds", "4", "--faults", faults, "--json");
+    const [code] = await once(child, "close");
+    const rounds = lines.map((line) => JSON.parse(line) as RoundResult);
+    expect(
+      rounds.flatMap(({ violations }) => violations),
+      said.join("\n"),
+    ).toEqual([]);
+    expect(code, said.join("\n")).toBe(0);
+    expect(rounds.map(({ round }) => round)).toEqual([1, 2, 3, 4]);
+    expect(rounds.some(({ failovers }) => failovers > 0)).toBe(true);
+    for (const { acknowledged, outcome } of rounds) {
+      expect(acknowledged).toBeGreaterThan(0);
+      expect(outcome).not.toBe("failed");
+    }
+    // Its cleaners end when they are told that it has.
+    await expect.poll(() => leftBehind(before), { timeout: 10_000 }).toEqual([]);
+
+    const folder = mkdtempSync(join(tmpdir(), "baton-chaos-results-"));
+    try {
+      const file = join(folder, "results.jsonl");
+      writeFileSync(file, lines.join("\n"));
+      const table = execFileSync(process.execPath, ["cli/main.ts", "lab", "chaos", "--table", file], {
+        cwd: repository,
+      });
+      expect(String(table).split("\n")).toContainEqual(
+        expect.stringMatching(/^\| all \| 4 \| .* \| 0 \| 0 \|$/),
+      );
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  it("ends at Ctrl-C, in the middle of a round, and leaves nothing behind", {
+    timeout: 240_000,
+  }, async () => {
+    const before = present();
+    const { child, lines, said } = chaos("--seed", "1", "--rounds", "50", "--faults", "client-cut");
+    await new Promise<void>((resolve) => {
+      const look = setInterval(() => {
+        if (lines.length === 0 && child.exitCode === null) return;
+        clearInterval(look);
+        resolve();
+      }, 50);
+    });
+    child.kill("SIGINT");
+    const [code] = await once(child, "close");
+    expect(code, said.join("\n")).toBe(130);
+    // Its cleaners end when they are told that it has.
+    await expect.poll(() => leftBehind(before), { timeout: 10_000 }).toEqual([]);
+  });
+
+  it("says what is missing where a network cannot be made", () => {
+    const result = { status: 0, stderr: "" };
+    try {
+      execFileSync(process.execPath, ["cli/main.ts", "lab", "chaos", "--rounds", "1"], {
+        cwd: repository,
+        env: { ...process.env, PATH: "/nowhere" },
+        stdio: "pipe",
+      });
+    } catch (error) {
+      Object.assign(result, {
+        status: (error as { status: number }).status,
+        stderr: String((error as { stderr: Buffer }).stderr),
+      });
+    }
+    expect(result.status).toBe(1);
+    expect(result.stderr).toMatch(
+      /no-own-network: Found no program (ip|unshare); .*install (iproute2|util-linux)/,
+    );
+  });
+});
