@@ -188,7 +188,7 @@ it("two histories, each acknowledged: nobody writes and nothing is done by itsel
   }
 });
 
-it("a primary made behind Baton's back whose writes alone were acknowledged keeps them: it is the next reign's", async () => {
+it("a primary made behind Baton's back whose writes alone were acknowledged keeps them, also when the executor dies in between", async () => {
   const { epoch } = await stage.status();
   await pause(true);
   await node("n1").query("SET GLOBAL super_read_only=ON");
@@ -207,7 +207,12 @@ it("a primary made behind Baton's back whose writes alone were acknowledged keep
       ? true
       : null,
   );
+  // Whoever dies in the middle, somebody finishes.
+  const killed = stage
+    .until("the stop", () => stage.steps.find((s) => s.step === "stop") ?? null)
+    .then(() => stage.system.program("executor-1").kill());
   await pause(false);
+  await killed;
   const changed = await stage.event("primary-changed");
   expect(changed).toMatchObject({ node: "n2", previous: "n1", epoch: epoch + 1 });
   expect(await lonely).toBe("no answer");

@@ -1,7 +1,7 @@
 /**
  * One intent, from its arrival to the end of its operation: fresh, taken over from a dead executor, or too late.
  */
-import type { Before, ClusterState, DeclaredCluster, Intent } from "@baton/contracts";
+import type { Before, ClusterState, DeclaredCluster, Intent, OperationKind } from "@baton/contracts";
 import { ackersOf, claim, declined, describeWindow, downtimeOf, heldBack, takeOver } from "@baton/protocol";
 import { adopt } from "./adopt.ts";
 import { primaryChanged, reignEnded } from "./announcement.ts";
@@ -138,6 +138,12 @@ async function heedBrakes(op: Operation): Promise<void> {
   throw new Refusal("paused", `nothing was touched: ${why}`);
 }
 
+const REIGN_CHANGING: ReadonlySet<OperationKind> = new Set<OperationKind>([
+  "failover",
+  "switchover",
+  "split-brain",
+]);
+
 /** An executor that died right after its last compare-and-set may have told nobody. What was told is not told twice. */
 async function tellAgain(
   intent: Intent,
@@ -146,7 +152,8 @@ async function tellAgain(
   ports: Ports,
 ): Promise<void> {
   const op = new Operation(intent, declared, { value: state, revision: 0 }, ports, true);
-  if ((intent.kind !== "failover" && intent.kind !== "switchover") || state.last?.outcome === "rolled-back") {
+  // One that was rolled back, or a split brain after which the primary is who it was, has changed no reign.
+  if (!REIGN_CHANGING.has(intent.kind) || state.primary === intent.node) {
     op.tellEnd();
     await op.letGo(PUBLISH_MS);
     return;

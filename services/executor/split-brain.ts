@@ -39,6 +39,7 @@ export async function splitBrain(op: Operation): Promise<void> {
     }
   }
   await carryForward(op);
+  if (op.state.last?.outcome === "completed") tellResolved(op);
 }
 
 /** Every second pen is taken at once; the state's own primary keeps its own while k replicas that follow it say that it is followed. */
@@ -177,7 +178,8 @@ async function keepPrimary(op: Operation, { rivals, closed }: Scene, held: Held)
       detail: { errant: Object.fromEntries([...errant].map(([n, set]) => [n, set.toString()])) },
     };
   });
-  tell(op, errant);
+  for (const [node, set] of errant) tellQuarantined(op, node, set);
+  tellResolved(op);
 }
 
 /** A rival alone holds what was acknowledged: it begins a reign of its own. Whoever holds more than it is quarantined. */
@@ -211,7 +213,7 @@ async function crown(op: Operation, node: string, held: Held) {
       }),
     ),
   );
-  tell(op, errant);
+  for (const [name, set] of errant) tellQuarantined(op, name, set);
   return {
     value: null,
     summary: `${node} is the primary of epoch ${op.epoch}; from here there is no way back`,
@@ -241,15 +243,14 @@ function errantBeside(held: Held, kept: string, nodes: readonly string[]): Map<s
   );
 }
 
-function tell(op: Operation, errant: ReadonlyMap<string, GtidSet>): void {
-  const { primary } = op.state;
-  for (const [node, set] of errant) tellQuarantined(op, node, set);
+function tellResolved(op: Operation): void {
+  const { primary, quarantined } = op.state;
   op.event({
     type: "split-brain-resolved",
     node: primary,
     outcome: "completed",
     code: null,
-    summary: `${primary} has the one pen of ${op.cluster}; quarantined: ${[...errant.keys()].join(", ") || "nobody"}`,
+    summary: `${primary} has the one pen of ${op.cluster}; quarantined: ${quarantined.join(", ") || "nobody"}`,
     primary: null,
     previous: null,
     next: null,
