@@ -196,7 +196,10 @@ function repairsAfter(
 ): { repairs?: MadeRepair[] } {
   const { operation } = state;
   const before = state.phase === "promoting" ? [] : (state.repairs ?? []);
-  const counts = operation?.repair !== undefined && (outcome === "completed" || operation.kind === "repair");
+  // A node that restarted again stands still for a new reason: that is no repair that did not last.
+  const restarted = operation?.kind === "rejoin" && operation.repair === "replication-stopped";
+  const counts =
+    operation?.repair !== undefined && !restarted && (outcome === "completed" || operation.kind === "repair");
   if (!counts) return state.repairs === undefined ? {} : { repairs: before };
   const endedUnixMs = Math.max(nowUnixMs, (before.at(-1)?.endedUnixMs ?? 0) + 1);
   const made = { code: operation.repair as MadeRepair["code"], node: operation.node, endedUnixMs };

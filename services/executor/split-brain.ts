@@ -49,11 +49,20 @@ async function stop(op: Operation) {
   const looks = await lookAtAll(op);
   const downtimes = downtimesOf(await op.ports.brakes(op.cluster), op.ports.nowUnixMs());
   const rivals = rivalsOf(op, looks).filter((node) => !downtimes.has(node));
+  const beyondReach = Object.keys(op.declared.nodes).filter(
+    (node) => node !== primary && !looks.has(node) && op.intent.nodes[node]?.readOnly === false,
+  );
   // Shut since then; one that is away boots read-only, and is compared when it comes back.
   for (const node of undecided)
     if (node !== primary && looks.has(node) && !rivals.includes(node)) rivals.push(node);
   const shutting = async (node: string) => shut(op, await handOn(op, node), fenceMs);
   await Promise.all(rivals.map(shutting));
+  if (beyondReach.length > 0)
+    throw new Refusal(
+      "node-lost",
+      `${beyondReach.join(", ")} was seen to accept writes and cannot be reached to stop it`,
+      { shut: rivals },
+    );
   const own = looks.get(primary);
   const followers = [...looks].filter(
     ([node, { status }]) =>
@@ -73,7 +82,7 @@ async function stop(op: Operation) {
   };
 }
 
-/** Nodes beside the primary that accept writes, or that somebody follows; a writable one that cannot be reached cannot be stopped. */
+/** Nodes beside the primary that accept writes, or that somebody follows. */
 function rivalsOf(op: Operation, looks: ReadonlyMap<string, Look>): string[] {
   const { primary } = op.state;
   const sources = new Set(
@@ -81,15 +90,9 @@ function rivalsOf(op: Operation, looks: ReadonlyMap<string, Look>): string[] {
       replica !== null && replica.receiver !== "off" ? [replica.sourceUuid] : [],
     ),
   );
-  return Object.keys(op.declared.nodes).filter((node) => {
-    if (node === primary) return false;
-    const status = looks.get(node)?.status;
-    if (status === undefined) {
-      if (op.intent.nodes[node]?.readOnly !== false) return false;
-      throw new Refusal("node-lost", `${node} was seen to accept writes and cannot be reached to stop it`);
-    }
-    return !status.readOnly || sources.has(status.serverUuid);
-  });
+  return [...looks]
+    .filter(([node, { status }]) => node !== primary && (!status.readOnly || sources.has(status.serverUuid)))
+    .map(([node]) => node);
 }
 
 /** What each holds, read after the rivals were shut: whatever was acknowledged is in it. */
