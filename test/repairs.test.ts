@@ -236,7 +236,7 @@ it("commits that wait for acks that were lost are released, without anything bei
   expect(Object.keys(report.errors)).toEqual([]);
 });
 
-it("a person who switches semi-sync off and then shuts the primary is not taken for a reboot; a reboot is", async () => {
+it("a person who switches semi-sync off and then shuts the primary is not taken for a reboot", async () => {
   await node("n1").query("SET GLOBAL rpl_semi_sync_source_enabled=OFF; SET GLOBAL super_read_only=ON");
   await stage.until("primary-read-only", () =>
     stage.diagnoses.some((d) => d.code === "primary-read-only") ? true : null,
