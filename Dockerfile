@@ -19,6 +19,7 @@ COPY services/notifier/package.json services/notifier/
 COPY services/prober/package.json services/prober/
 COPY cli/package.json cli/
 COPY lab/package.json lab/
+COPY lab/simulation/package.json lab/simulation/
 RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 
 FROM node:24-bookworm-slim

@@ -21,6 +21,8 @@ Environment:
   BATON_NATS_SERVER  nats-server to run (default: from PATH, then .toolchain/mysql/bin)
   BATON_MYSQLD       mysqld for lab, demo, bench and test (default: the same way)
   BATON_MYSQLBINLOG  mysqlbinlog for the executor, to archive what a rebuild erases (default: beside BATON_MYSQLD, PATH)
+  BATON_MYSQLDUMP    mysqldump and mysql for the executor, for a rebuild where the clone plugin is missing (default: the
+  BATON_MYSQL        same way)
   BATON_DEBUG        not empty: errors print their stack
   NO_COLOR           not empty: no colours
   FORCE_COLOR        not empty: colours even when the output is not a terminal`;
@@ -225,7 +227,7 @@ old primary its pen back; the exit code is then 1. A transaction that is open ac
 error at its commit and was not written; a statement under way is given time and its answer.
 
 --force overrides these, and nothing that is about safety: a transaction open for more than 10 s (it is cut off);
-somebody's global read lock, as of a backup (writes wait up to 3 s for it, then all is as before); the named node's
+somebody's global read lock, as of a backup (writes wait up to 1 s for it, then all is as before); the named node's
 lag of more than 10 s (it is waited for, writes go on); the named node's downtime.
 
 --at: one for each cluster, kept in NATS, shown by \`baton status\`. A time without a zone is of this machine's zone;
@@ -248,8 +250,10 @@ ${examples("baton switchover shop --dry-run", "baton switchover shop --to db2", 
       "after",
       `
 What the node alone holds is archived first (\`baton history\`). Shows the copy as it goes: bytes, rate, estimate.
-Ctrl-C ends only the showing. Node and donor need the clone plugin. mysqld stops at the end of the copy and
-must be started again by its supervisor (systemd, mysqld_safe, a restart policy) or by you.
+Ctrl-C ends only the showing. With the clone plugin on node and donor mysqld stops at the end of the copy and must
+be started again by its supervisor (systemd, mysqld_safe, a restart policy) or by you. Without it the node is loaded
+from a mysqldump of the donor, which takes longer, keeps mysqld running and needs the privileges at the end of
+deploy/mysql/grants.sql, and mysqldump and mysql beside the executor.
 ${examples("baton rebuild shop db1", "baton rebuild shop db1 --from db3")}`,
     )
     .action(async (cluster, node, o) => (await import("./commands/rebuild.ts")).rebuild(cluster, node, o));
@@ -440,6 +444,34 @@ root or user namespaces. Several can run side by side.
 ${examples("baton lab chaos", "baton lab chaos --seed 7 --rounds 200 --json", "baton lab chaos --faults kill,hang,nats-kill --rounds 20", "baton lab chaos --table seed7.jsonl seed8.jsonl")}`,
     )
     .action(async (o) => (await import("./commands/chaos.ts")).chaos(o));
+  lab
+    .command("simulate")
+    .description("The same promises on models and a virtual clock, many thousand incidents a minute.")
+    .option("--seed <n>", "what is drawn: the same seed does the same", wholeNumber(0, 2 ** 32 - 1), 1)
+    .option("--incidents <n>", "so many", wholeNumber(1, 10_000_000), 10_000)
+    .option("--from <n>", "begin with this incident: none depends on those before it", wholeNumber(0, 1e9), 0)
+    .option("--incident <n>", "only this one, with its trace", wholeNumber(0, 1e9))
+    .option("--workers <n>", "threads; without it one a core", wholeNumber(1, 64))
+    .addOption(
+      new Option("--plant <bug>", "put a bug in, to see it found").choices([
+        "skip-apply-wait",
+        "no-node-lock",
+        "stop-too-few",
+        "open-before-commit",
+      ]),
+    )
+    .addOption(json("print the report as JSON"))
+    .addHelpText(
+      "after",
+      `
+The real deciders and executors, against model servers, a model NATS, model probers and clients. Each incident draws its
+cluster and its faults from the seed: servers killed, stopped and cut off, processes killed and stopped before or after
+any of their effects, NATS away, clocks wrong, switchovers in between. Then all is healed, and asked: one pen? nothing
+acknowledged lost? did everything end? is nothing left stopped? was no healthy primary replaced? The exit code is 1 when
+a promise was broken; it prints how to run exactly that incident again. It stops after ten.
+${examples("baton lab simulate", "baton lab simulate --seed 7 --incidents 100000", "baton lab simulate --seed 7 --incident 4711", "baton lab simulate --plant no-node-lock")}`,
+    )
+    .action(async (o) => (await import("./commands/simulate.ts")).simulate(o));
 }
 
 /** A usage error, with the command that it was found in. */

@@ -1,4 +1,5 @@
 /** Fault: the primary dies or hangs under load. Expectation: a replica takes over, nothing acknowledged is lost, one pen. */
+import { MESSAGES } from "@baton/contracts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Stage, startStage } from "./stage.ts";
 
@@ -44,6 +45,10 @@ describe.each(["kill", "hang"] as const)("the primary under load: %s", (fault) =
     expect(proof.outcome, proof.summary).toBe("done");
 
     // The old primary comes back: clean it follows again, errant it is shut away; it never acknowledges anything.
+    const reachable = Promise.withResolvers<number>();
+    stage.bus.subscribe(MESSAGES.sample, { cluster: "shop", node: old.name }, (sample) => {
+      if (sample.outcome === "ok") reachable.resolve(performance.now());
+    });
     if (fault === "kill") await old.start();
     else old.resume();
     const home = await stage.until(
@@ -53,6 +58,9 @@ describe.each(["kill", "hang"] as const)("the primary under load: %s", (fault) =
           (e) => (e.type === "node-rejoined" || e.type === "node-quarantined") && e.node === old.name,
         ) ?? null,
     );
+    // The aim is 5 s; Baton waits one of them, so that what settles by itself is left alone.
+    const tookMs = Math.round(performance.now() - (await reachable.promise));
+    console.log(`${home.type} ${tookMs} ms after ${old.name} was seen to answer again`);
     const [flags] = await old.query<Record<string, number>>(
       "SELECT @@super_read_only sro, @@rpl_semi_sync_source_enabled src",
     );

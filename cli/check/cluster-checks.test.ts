@@ -5,7 +5,11 @@ import { paint } from "../view/colour.ts";
 import { checkCluster, type NodeAnswer, sharedServers } from "./cluster-checks.ts";
 import { helloFindings } from "./nats-checks.ts";
 
-const shop = { cluster: "shop", nodes: {}, policy: { acks: 1 } } as unknown as DeclaredCluster;
+const shop = {
+  cluster: "shop",
+  nodes: {},
+  policy: { acks: 1, durability: "lossless" },
+} as unknown as DeclaredCluster;
 
 function replica(o: Partial<ReplicaStatus> = {}): ReplicaStatus {
   return {
@@ -49,6 +53,13 @@ const findings = (...answers: NodeAnswer[]) =>
 
 test("a primary and two replicas that follow it are fit", () => {
   expect(findings(answer(1), answer(2), answer(3))).toEqual([]);
+});
+
+test("too few ackers forbid a lossless cluster, and are advice where writes go on without", () => {
+  const alone = [answer(1, { semiSync: { clients: 0 } as never }), answer(2)];
+  expect(checkCluster(shop, alone).map((f) => f.level)).toEqual(["error"]);
+  const available = { ...shop, policy: { ...shop.policy, durability: "available" } } as DeclaredCluster;
+  expect(checkCluster(available, alone).map((f) => f.level)).toEqual(["advice"]);
 });
 
 test.each([

@@ -179,16 +179,17 @@ function roles(cluster: DeclaredCluster, reached: readonly Reached[], declared: 
     );
   const ackers = primary.status.semiSync?.clients ?? 0;
   if (ackers < policy.acks) {
-    findings.push(
-      setting(
-        primary.node,
-        `${plural(ackers, "acker")} attached, and a write waits for ${policy.acks}.`,
-        "In lossless durability writes wait until enough replicas have them.",
-        mariadb
-          ? "SET GLOBAL rpl_semi_sync_slave_enabled = ON on the replicas, then STOP SLAVE IO_THREAD; START SLAVE IO_THREAD"
-          : "SET PERSIST rpl_semi_sync_replica_enabled = ON on the replicas, then STOP REPLICA IO_THREAD; START REPLICA IO_THREAD",
-      ),
+    const missing = setting(
+      primary.node,
+      `${plural(ackers, "acker")} attached, and a write waits for ${policy.acks}.`,
+      policy.durability === "lossless"
+        ? "In lossless durability writes wait until enough replicas have them."
+        : "Each write is answered before a replica has it: a failover may lose more.",
+      mariadb
+        ? "SET GLOBAL rpl_semi_sync_slave_enabled = ON on the replicas, then STOP SLAVE IO_THREAD; START SLAVE IO_THREAD"
+        : "SET PERSIST rpl_semi_sync_replica_enabled = ON on the replicas, then STOP REPLICA IO_THREAD; START REPLICA IO_THREAD",
     );
+    findings.push({ ...missing, level: policy.durability === "lossless" ? "error" : "advice" });
   }
   return findings;
 }

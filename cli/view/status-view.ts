@@ -34,6 +34,7 @@ function clusterLines(c: ClusterView, p: Paint): string[] {
         `  switchover to ${c.planned.to ?? "whom Baton chooses"} planned for ${utc(c.planned.atUnixMs)}, by ${c.planned.by}`,
       ),
     );
+  if (c.durability !== undefined) lines.push(p.yellow(`  ≈ ${c.durability}`));
   if (diagnosis.code !== "healthy") {
     lines.push(`  ${diagnosis.summary}`, p.dim(`  ${DIAGNOSES[diagnosis.code].action}`));
   }
@@ -89,7 +90,9 @@ function lag(n: NodeView, c: ClusterView, p: Paint): string {
 /** One sentence: would a failover succeed now, to whom, else why not. */
 export function failoverLine(c: ClusterView, p: Paint): string {
   if (c.failover.possible) {
-    return `${p.green("✔")} a failover would succeed now${c.failover.candidate ? `, to ${p.bold(c.failover.candidate)}` : ""}`;
+    const { candidate, loss } = c.failover;
+    const lost = loss ? p.yellow(`, and would lose up to ${plural(loss.atMost, "transaction")}`) : "";
+    return `${p.green("✔")} a failover would succeed now${candidate ? `, to ${p.bold(candidate)}` : ""}${lost}`;
   }
   const code = c.failover.refusal ? ` (${c.failover.refusal})` : "";
   return `${p.red("✘")} a failover would not succeed now${code}: ${c.failover.reason}`;

@@ -19,6 +19,12 @@ GRANT BACKUP_ADMIN, CLONE_ADMIN, REPLICATION CLIENT, REPLICATION SLAVE ON *.* TO
 -- The canary row that proves a new primary.
 GRANT CREATE, SELECT, INSERT, DELETE ON baton.* TO 'baton'@'%';
 
+-- Only where a node or its donor has no clone plugin and `baton rebuild` is to use mysqldump instead: reading everything, and
+-- writing everything anew.
+-- GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES, LOCK TABLES, TRIGGER, EVENT, PROCESS,
+--   CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE ON *.* TO 'baton'@'%';
+-- GRANT SET_ANY_DEFINER, ALLOW_NONEXISTENT_DEFINER, SESSION_VARIABLES_ADMIN ON *.* TO 'baton'@'%';
+
 -- `mysql.replication` in baton.yaml: what a replica logs in to its primary with. At most 32 characters of password.
 CREATE USER 'repl'@'%' IDENTIFIED WITH caching_sha2_password BY 'REPLICATION-PASSWORD';
 GRANT REPLICATION SLAVE ON *.* TO 'repl'@'%';

@@ -1,7 +1,8 @@
 /** What can happen to replicas, alone and together with the primary. */
 import type { LabNode } from "../lab-node.ts";
+import { until } from "../until.ts";
 import { killSessions, revive, unlogged } from "./faults-primary.ts";
-import type { Fault, Scene } from "./scene.ts";
+import type { Fault, Heal, Scene } from "./scene.ts";
 
 const one = (scene: Scene, drawn: number): LabNode => scene.replicas[drawn < 0.5 ? 0 : 1];
 /** What may keep a failover back while a replica is away, with two replicas and one ack. */
@@ -12,6 +13,27 @@ const ackerAway = [
   "no-candidate",
   "catch-up-timeout",
 ] as const;
+
+/**
+ * Makes a replica writable, but not for clients: one that looks for a writable node would write to it, and what is written with a person's
+ * second pen nobody can keep. Returns how clients may connect again.
+ */
+async function openForRoot(scene: Scene, node: LabNode): Promise<Heal> {
+  const { user } = scene.lab.accounts.app;
+  await unlogged(node, `ALTER USER ${user} ACCOUNT LOCK`);
+  await killSessions(node, user);
+  await node.query("SET GLOBAL super_read_only=OFF; SET GLOBAL read_only=OFF");
+  return () => unlockWhenUp(node, user);
+}
+
+/** It may be stopped for a moment at the end of its rebuild, whose copy has no lock in it. */
+async function unlockWhenUp(node: LabNode, user: string): Promise<void> {
+  await until(() => unlogged(node, `ALTER USER ${user} ACCOUNT UNLOCK`).then(() => true), {
+    timeoutMs: 60_000,
+    everyMs: 100,
+    onTimeout: (last) => last as Error,
+  });
+}
 
 export const onReplicas: readonly Fault[] = [
   {
@@ -170,6 +192,25 @@ export const onReplicas: readonly Fault[] = [
     },
   },
   {
+    name: "two-pens",
+    what: "a person makes a replica writable and writes other rows there than the clients do on the primary",
+    roles: ["main"],
+    weight: 2,
+    lastsMs: [1_500, 2_500],
+    expects: "keep",
+    refusals: ["not-clean"],
+    make: async (scene, [which, row]) => {
+      const node = one(scene, which);
+      const reopen = await openForRoot(scene, node);
+      const id = `pen-${row.toString(36).slice(2)}`;
+      for (let number = 0; number < 5; number++) {
+        // Baton may be quicker: then it is shut already.
+        await node.query(`INSERT INTO app.writes VALUES ('${id}-${number}','pen',0)`).catch(() => undefined);
+      }
+      return reopen;
+    },
+  },
+  {
     name: "replica-writable",
     what: "a person makes a replica writable; nobody writes there",
     roles: ["main"],
@@ -177,13 +218,7 @@ export const onReplicas: readonly Fault[] = [
     expects: "keep",
     refusals: [],
     make: async (scene, [which]) => {
-      const node = one(scene, which);
-      const { user } = scene.lab.accounts.app;
-      // A client that looks for a writable node would write to it: that is a person's second pen, which nobody can take back.
-      await unlogged(node, `ALTER USER ${user} ACCOUNT LOCK`);
-      await killSessions(node, user);
-      await node.query("SET GLOBAL super_read_only=OFF; SET GLOBAL read_only=OFF");
-      return () => unlogged(node, `ALTER USER ${user} ACCOUNT UNLOCK`);
+      return openForRoot(scene, one(scene, which));
     },
   },
 ];

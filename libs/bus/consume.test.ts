@@ -3,6 +3,7 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, headers, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { buses, type TestBus } from "./buses.testkit.ts";
+import { LeftToAnother } from "./consume.ts";
 import { startNats, type TestNats, until } from "./nats-server.testkit.ts";
 import { intentOf } from "./payloads.testkit.ts";
 
@@ -76,6 +77,29 @@ test("a handler that throws gets the message again, later", async () => {
   expect(b.counts["failed intent"]).toBe(2);
   expect(b.lines.filter((l) => l.message.includes("not yet"))[0]?.message).toMatch(/tried again in 500 ms/);
   await until(async () => (await unacked(o.durable)).unacked === 0);
+});
+
+test("a handler that leaves its message to another takes it from nobody, and it comes again when nobody has it", async () => {
+  const [a, b] = [await bus("a"), await bus("b")];
+  const { cluster, o } = fresh(1, 600);
+  const seen: string[] = [];
+  let leave = (): void => {};
+  const asleep = await a.consume([MESSAGES.intent], o, async () => {
+    seen.push("a");
+    await new Promise<void>((done) => (leave = done));
+    throw new LeftToAnother("it slept");
+  });
+  await append(a, cluster);
+  await until(() => seen.length === 1);
+  const stopping = asleep.stop();
+  leave();
+  await stopping;
+  expect((await unacked(o.durable)).unacked).toBe(1);
+  await b.consume([MESSAGES.intent], o, async () => void seen.push("b"));
+  await until(() => seen.length === 2);
+  expect(seen).toEqual(["a", "b"]);
+  await until(async () => (await unacked(o.durable)).unacked === 0);
+  expect(a.counts["failed intent"]).toBeUndefined();
 });
 
 test("a handler that works three times longer than the ack wait keeps its message", async () => {

@@ -48,6 +48,17 @@ export interface Control {
   signal: AbortSignal;
 }
 
+/**
+ * Thrown by a handler whose message is in another's hands, or may be: it is neither acknowledged nor given back, both of which would take it
+ * from the other. When nobody works on it, it comes again after `ackWaitMs`.
+ */
+export class LeftToAnother extends Error {
+  constructor(why: string) {
+    super(why);
+    this.name = "LeftToAnother";
+  }
+}
+
 export interface Consumer {
   /** Takes no more messages and waits for the handlers, at most `graceMs` (default 5 s) and a second. */
   stop(o?: { graceMs?: number }): Promise<void>;
@@ -211,6 +222,7 @@ export async function consume<M extends MessageDefinition>(
       await handler(message, opened.payload, meta, { working, signal: aborter.signal });
       await acknowledge(msg, type);
     } catch (error) {
+      if (error instanceof LeftToAnother) return;
       const againMs = aborter.signal.aborted
         ? 0
         : Math.min(LONGEST_NAK_MS, 250 * 2 ** Math.min(delivery.delivered, 10));

@@ -1,6 +1,12 @@
 export type { Bucket, BucketValue, WatchOptions } from "./bucket.ts";
 export { type Bus, connectBus } from "./bus.ts";
-export type { ConsumeHandler, ConsumeOptions, Consumer, Control } from "./consume.ts";
+export {
+  type ConsumeHandler,
+  type ConsumeOptions,
+  type Consumer,
+  type Control,
+  LeftToAnother,
+} from "./consume.ts";
 export { type BusCount, type BusMetrics, type BusOptions, type Log, MAX_PAYLOAD_BYTES } from "./options.ts";
 export { type Appended, type AppendOptions, BusConflict, type PublishOptions } from "./publish.ts";
 export type { RequestOptions } from "./request.ts";

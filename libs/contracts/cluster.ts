@@ -19,7 +19,13 @@ export const Deadlines = z.strictObject({
     "to fence the old primary or stop its ackers; STOP REPLICA may wait replica_net_timeout (4 s) for a host that vanished",
   ),
   catchUpMs: Ms.default(30_000).describe("for the candidate to apply all it has received"),
+  preferMs: Ms.default(5_000).describe(
+    "for a preferred candidate that is behind to catch up from the most advanced replica; then that one is promoted",
+  ),
   openMs: Ms.default(5_000).describe("for the candidate to open and the others to be pointed at it"),
+  forwardMs: Ms.default(60_000).describe(
+    "after the commit point: an operation that still cannot be carried to its end is given up for a person (`blocked`)",
+  ),
   proveMs: Ms.default(30_000).describe("for the canary write to be read on an acker"),
   rebuildMs: Ms.default(3_600_000).describe(
     "for a node that is rebuilt: copy, restart and catch-up together; a large node needs more than an hour",
@@ -59,13 +65,35 @@ export const Repairs = z.strictObject({
 export type Repairs = z.infer<typeof Repairs>;
 
 export const Policy = z.strictObject({
-  durability: z.enum(["lossless"]).default("lossless"),
+  durability: z
+    .enum(["lossless", "available"])
+    .default("lossless")
+    .describe(
+      "lossless: a failover loses no acknowledged write, or is refused; available: it may lose the last ones, and says how many",
+    ),
   acks: z.number().int().min(1).max(63).default(1).describe("k: acks that a write waits for"),
+  ackTimeoutMs: Ms.default(1_000).describe(
+    "available, or degraded: a write that has waited so long goes on without acks; 0 is as good as asynchronous",
+  ),
+  onAckLoss: z
+    .enum(["wait", "degrade"])
+    .default("wait")
+    .describe(
+      "lossless, with fewer than `acks` ackers attached: writes wait for them, or go on without after degradeAfterMs",
+    ),
+  degradeAfterMs: Ms.default(5_000).describe("onAckLoss degrade: so long writes wait first"),
+  loss: z
+    .strictObject({ maxTransactions: z.number().int().min(0).default(1_000) })
+    .prefault({})
+    .describe("available, or degraded: a failover that may lose more is refused"),
   mode: z
     .enum(["observe", "advise", "auto"])
     .default("auto")
     .describe("observe: diagnose and record; advise: also alert what would be done; auto: do it"),
   cooldownMs: Ms.default(0).describe("after a failover, before Baton fails over again by itself"),
+  lagCeilingMs: Ms.default(10_000).describe(
+    "a replica that applies later than this is promoted only if no other can be",
+  ),
   flapLimit: z
     .strictObject({ failovers: z.number().int().min(1).max(50).default(5), withinMs: Ms.default(3_600_000) })
     .prefault({})

@@ -140,8 +140,16 @@ export const DIAGNOSES = {
   },
   "semi-sync-too-few-ackers": {
     severity: "warning",
-    meaning: "Fewer ackers are attached to the primary than a write needs; writes wait.",
-    action: "Bring replicas back. In lossless durability writes stop by design.",
+    meaning: "Fewer ackers are attached to the primary than a write needs.",
+    action:
+      "Bring replicas back. In lossless durability writes wait, by design; with policy.onAckLoss: degrade Baton lets them go on without.",
+  },
+  "durability-degraded": {
+    severity: "critical",
+    meaning:
+      "Baton lets the primary answer writes without acks, as policy.onAckLoss: degrade says: its death may lose them.",
+    action:
+      "Bring replicas back; Baton restores the durability by itself once they hold all that was written.",
   },
   "semi-sync-off": {
     severity: "critical",
@@ -203,6 +211,18 @@ export const REFUSALS = {
     meaning:
       "When the primary was last seen, writes did not wait for acks (semi-sync was off or not installed), so it may have acknowledged writes that no replica has.",
     action: "Bring the old primary back: Baton gives it its pen back. Then mend semi-sync: baton check.",
+  },
+  "loss-above-limit": {
+    severity: "critical",
+    meaning: "The failover may lose more transactions than policy.loss.maxTransactions allows.",
+    action:
+      "Bring back the old primary, or a replica that holds more; or accept the loss: raise policy.loss.maxTransactions, and Baton fails over by itself.",
+  },
+  "loss-unknown": {
+    severity: "critical",
+    meaning:
+      "Writes did not have to wait for acks, and no decider has seen how fast the primary wrote, so nobody can say what a failover would lose.",
+    action: "Bring the old primary back.",
   },
   diverged: {
     severity: "critical",
@@ -285,13 +305,18 @@ export const REFUSALS = {
   "cannot-clone": {
     severity: "warning",
     meaning:
-      "The clone plugin, a privilege for it or the same version series is missing on the node or the donor.",
-    action: "The message names the statement that mends it; then `baton rebuild` again.",
+      "The clone plugin or a privilege for it is missing on the node or the donor, and no dump can be made instead: mysqldump, the mysql client or a privilege for it is missing.",
+    action: "The message names what mends it; then `baton rebuild` again.",
   },
   "clone-failed": {
     severity: "critical",
     meaning: "The server gave the copy up; its own error is in the record.",
     action: "The node stays quarantined; Baton begins the copy again after a minute.",
+  },
+  "dump-failed": {
+    severity: "critical",
+    meaning: "mysqldump or the mysql client gave the copy up; what it said is in the record.",
+    action: "A node whose data are gone stays quarantined; Baton begins the copy again after a minute.",
   },
   "deadline-exceeded": {
     severity: "critical",

@@ -4,7 +4,7 @@ import { RepairPolicy } from "./cluster.ts";
 import { DiagnosisCode, ErrorCode, Outcome, RefusalCode, RepairCode } from "./codes.ts";
 import { Ms, Name, OperationId, UnixMs } from "./names.ts";
 import { Diagnosis } from "./payloads.ts";
-import { Phase, Planned, Window } from "./state.ts";
+import { Loss, Phase, Planned, Window } from "./state.ts";
 
 export const NodeRole = z.enum(["primary", "replica", "detached", "unknown"]);
 export type NodeRole = z.infer<typeof NodeRole>;
@@ -46,7 +46,16 @@ export const ClusterView = z.object({
     candidate: Name.nullable(),
     refusal: RefusalCode.nullable(),
     reason: z.string(),
+    loss: Loss.nullable()
+      .optional()
+      .describe("what it may lose; null or absent: nothing that was acknowledged"),
   }),
+  durability: z
+    .string()
+    .optional()
+    .describe(
+      "a sentence, where a write that was answered may be lost: the mode, or since when it is degraded",
+    ),
   probers: z.array(z.object({ prober: Name, region: Name, lastSampleAgeMs: Ms })),
 });
 export type ClusterView = z.infer<typeof ClusterView>;

@@ -101,6 +101,10 @@ export const Intent = z.object({
     .boolean()
     .optional()
     .describe("repair of gtid-drift: the primary gets empty transactions of the same GTIDs"),
+  unseen: z
+    .object({ ms: Ms, transactions: z.number().int().min(0) })
+    .optional()
+    .describe("failover: since the primary was last read, and what it may have written in that time at most"),
   nodes: z
     .record(Name, NodeStatus.nullable())
     .describe("the last status that the decider has seen of each node"),
@@ -125,6 +129,8 @@ export const StepName = z.enum([
   "roll-back",
   "preflight",
   "freeze",
+  "degrade",
+  "restore",
   "salvage",
   "clone",
   "repair",
@@ -132,6 +138,7 @@ export const StepName = z.enum([
   "snapshot",
   "arbitrate",
   "resume",
+  "dump",
 ]);
 export type StepName = z.infer<typeof StepName>;
 
@@ -170,6 +177,8 @@ export const EventType = z.enum([
   "split-brain-resolved",
   "switchover-planned",
   "switchover-skipped",
+  "durability-degraded",
+  "durability-restored",
 ]);
 export type EventType = z.infer<typeof EventType>;
 

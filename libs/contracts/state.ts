@@ -1,7 +1,7 @@
 /** The cluster's state and the other KV values. Each change of state is a compare-and-set by an executor. */
 import { z } from "zod";
 import { RefusalCode, RepairCode } from "./codes.ts";
-import { GtidSetText, Name, OperationId, UnixMs } from "./names.ts";
+import { GtidSetText, Ms, Name, OperationId, UnixMs } from "./names.ts";
 
 export const OperationKind = z.enum([
   "adopt",
@@ -12,6 +12,8 @@ export const OperationKind = z.enum([
   "rebuild",
   "repair",
   "split-brain",
+  "degrade",
+  "restore",
 ]);
 export type OperationKind = z.infer<typeof OperationKind>;
 
@@ -30,8 +32,30 @@ export type OperationOutcome = z.infer<typeof OperationOutcome>;
 export const Before = z.object({
   receiverOn: z.array(Name).describe("replicas whose receiver ran when the operation began"),
   writable: z.array(Name).describe("nodes that were writable when the operation began"),
+  sources: z
+    .record(Name, z.object({ host: z.string(), port: z.number().int() }))
+    .optional()
+    .describe("whom each replica followed"),
+  applierOff: z.array(Name).optional().describe("replicas whose applier stood still"),
 });
 export type Before = z.infer<typeof Before>;
+
+/** What a failover may lose: where writes did not have to wait for acks, that is more than nothing. */
+export const Loss = z.object({
+  known: GtidSetText.describe("seen on the old primary, and not on the new one"),
+  count: z.number().int().min(0).describe("how many these are"),
+  unseen: z
+    .number()
+    .int()
+    .min(0)
+    .describe("how many more it may have written since, at twice the highest rate it was seen to write at"),
+  unseenMs: Ms.describe("from when the old primary was last read until the order"),
+  atMost: z.number().int().min(0).describe("count + unseen: what policy.loss is compared with"),
+  unfenced: z
+    .boolean()
+    .describe("the old primary is silent and could not be shut: what it may still answer comes on top"),
+});
+export type Loss = z.infer<typeof Loss>;
 
 export const RunningOperation = z.object({
   id: OperationId,
@@ -40,9 +64,11 @@ export const RunningOperation = z.object({
   executor: z.string(),
   takeovers: z.number().int().min(0),
   startedUnixMs: UnixMs,
+  committedUnixMs: UnixMs.optional().describe("when it passed its commit point"),
   candidate: Name.nullable(),
   before: Before,
   repair: RepairCode.optional().describe("the fault that it mends, where it mends one"),
+  loss: Loss.optional().describe("from the commit point on: what this failover may have lost"),
 });
 export type RunningOperation = z.infer<typeof RunningOperation>;
 
@@ -52,6 +78,7 @@ export const EndedOperation = z.object({
   outcome: OperationOutcome,
   code: RefusalCode.nullable(),
   endedUnixMs: UnixMs,
+  loss: Loss.optional().describe("what this failover may have lost"),
 });
 export type EndedOperation = z.infer<typeof EndedOperation>;
 
@@ -78,6 +105,18 @@ export const ClusterState = z.object({
     .describe(
       "nodes whose data a rebuild has begun to replace, and when (seconds, the node's own clock): only a rebuild leads them home",
     ),
+  degraded: z
+    .object({ sinceUnixMs: UnixMs, executed: GtidSetText })
+    .optional()
+    .describe(
+      "since when the primary may answer writes that wait for no ack, and its last set before: all of that is safe",
+    ),
+  unrestored: z
+    .array(Name)
+    .optional()
+    .describe(
+      "nodes that an operation stopped or closed, and could not put back when it was given up: that is done when they can be reached",
+    ),
   failovers: z
     .array(UnixMs)
     .max(FAILOVERS_KEPT)
@@ -101,10 +140,6 @@ export const ClusterState = z.object({
     .describe(
       "nodes whose histories each hold acknowledged writes that the others have not: a person chooses, nothing is done by itself",
     ),
-  leftStopped: z
-    .array(Name)
-    .optional()
-    .describe("nodes whose receiver a rolled-back operation may have stopped and could not start again"),
 });
 export type ClusterState = z.infer<typeof ClusterState>;
 

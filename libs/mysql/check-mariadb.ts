@@ -64,9 +64,8 @@ export const MARIADB_SETTINGS: readonly Setting[] = [
     ...now,
     name: "rpl_semi_sync_master_timeout",
     of: "primary",
-    wanted: () => String(FOREVER_MS),
-    fits: (value) => Number(value) >= FOREVER_MS,
-    why: "When it passes, the primary goes on without acks: durability is no longer lossless.",
+    wanted: (policy) => (policy.durability === "lossless" ? String(FOREVER_MS) : String(policy.ackTimeoutMs)),
+    why: "When it passes, the primary goes on without acks: in lossless durability never, else as policy.ackTimeoutMs says.",
   },
   {
     ...now,

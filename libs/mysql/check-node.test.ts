@@ -64,6 +64,17 @@ describe("settings", () => {
     ]);
   });
 
+  it("want writes to wait for ever, or as long as an available cluster says", () => {
+    const timeout = "rpl_semi_sync_source_timeout";
+    const available = Policy.parse({ durability: "available", ackTimeoutMs: 50 });
+    expect(checkSettings(asWanted("primary"), "primary", available)).toMatchObject([
+      { mend: `SET GLOBAL ${timeout} = 50` },
+    ]);
+    const values = asWanted("primary").set(timeout, { now: "50", boot: null });
+    expect(checkSettings(values, "primary", available)).toEqual([]);
+    expect(checkSettings(values, "primary", policy)).toHaveLength(1);
+  });
+
   it("say which plugin is missing", () => {
     expect(checkPlugins(new Map()).map((f) => f.mend)).toEqual([
       "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'",

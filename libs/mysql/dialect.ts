@@ -51,12 +51,19 @@ export interface Dialect {
   readonly ownedSql: string;
   owned(rows: readonly Row[]): string;
 
-  /** Semi-sync roles of a primary with k acks, then writes open. The applier must have nothing left to do. */
-  openPrimary(o: { acks: number }): string[];
-  /** The same of a primary that is open already. With too few ackers attached, writes wait from now on. */
-  semiSyncSource(o: { acks: number }): string[];
+  /**
+   * Semi-sync roles of a primary with k acks, then writes open. The applier must have nothing left to do. A write waits for
+   * acks for ever (`timeoutMs` null), or so long and then goes on without.
+   */
+  openPrimary(o: { acks: number; timeoutMs: number | null }): string[];
+  /** The same semi-sync settings for a primary that is open already. With too few ackers attached, writes wait from now on. */
+  semiSyncSource(o: { acks: number; timeoutMs: number | null }): string[];
   /** A transaction that changes nothing, under a GTID of the caller's choice. */
   emptyTransaction(gtid: string): string[];
+  /** From now on a write waits for acks so long; null: for ever. Those that wait already are not let go. */
+  ackTimeout(timeoutMs: number | null): string;
+  /** Lets go, with OK, all writes that wait for acks. Takes the server up to a second. */
+  readonly letWaitersGo: readonly string[];
   /** Semi-sync roles of a replica, and read-only. The source role goes first: on a replica it blocks the node's own applier. */
   readonly becomeReplica: readonly string[];
   /** Semi-sync off in both roles and read-only: the node takes no part. */
@@ -101,6 +108,7 @@ export interface Dialect {
    * `source`. Then its stages: `stage`, `state`, `estimate`, `copied` (bytes). Fails where the plugin is missing.
    */
   readonly cloneStatus: readonly string[];
+  readonly dump?: DumpDialect;
   /** Column `nowS`, the node's own clock. */
   readonly clock: string;
   /** Column `Log_name`, oldest first. */
@@ -121,6 +129,30 @@ export interface Dialect {
   writeCanary(o: { cluster: string; epoch: number; operation: string }): string[];
   /** Column `checksum`. */
   readCanary(cluster: string): string;
+}
+
+/** What a copy by a dump's text says to the servers. Absent where a flavour has no such way. */
+export interface DumpDialect {
+  /** Column `bytes`: an estimate of what a dump of it comes to. */
+  readonly dataSize: string;
+  /** Column `name`: the databases that are not the server's own. */
+  readonly databases: string;
+  dropDatabase(name: string): string;
+  /** Forgets every binlog and GTID; the node follows nobody. */
+  readonly forgetHistory: string;
+  /** The node, without a history, holds all that is in the set. */
+  adoptHistory(set: string): string;
+  /** Columns `trust` and `events`: settings as they are, for `loadSettings`; null where one cannot be set. */
+  readonly settings: string;
+  /** Lets routines and triggers be created without SUPER, keeps events from running: for a load, or as they were. */
+  loadSettings(o: { trust: boolean; events: boolean | null }): string[];
+  /** Writable for Baton's account alone. */
+  readonly allowLoad: readonly string[];
+  /**
+   * Ends the client (error 1242) unless that session holds the node's lock; else it has the helper lock, by which a successor
+   * finds it.
+   */
+  loadGuard(lockHolder: number): string;
 }
 
 /** The dialect for what `SELECT VERSION()` says. @throws BatonError for servers that Baton cannot lead */

@@ -25,6 +25,10 @@ const TAG = /^[a-z_][a-z0-9_]{0,31}$/i;
 const INTERVAL = /^(\d{1,19})(?:\s*-\s*(\d{1,19}))?$/;
 const UUID_LENGTH = 36;
 const MAX = 2n ** 63n - 2n;
+/** Of a cluster's nodes, what is executed and received, with room for a few clusters. */
+const MOST_READ = 64;
+/** A set with more holes than this is read anew: 64 of them must not matter. */
+const MOST_KEPT_CHARACTERS = 16_384;
 
 /** Boundaries in ascending order: even places open an interval, odd ones close it (exclusive). */
 export type Bounds = readonly bigint[];
@@ -79,6 +83,9 @@ export class GtidSet {
     this.#positions = positions;
   }
 
+  /** The sets read last: a decider compares the same few texts thousands of times between two transactions. */
+  static readonly #read = new Map<string, GtidSet>();
+
   /**
    * Reads what the server prints, and what it accepts of people: blanks, line ends, upper case, empty
    * items, repeated UUIDs, intervals in any order. `5-3` is empty, as on the server.
@@ -86,7 +93,15 @@ export class GtidSet {
    */
   static parse(text: string): GtidSet {
     if (text === "") return GtidSet.empty;
-    if (isDomainText(text)) return GtidSet.#ofDomains(text);
+    const known = GtidSet.#read.get(text);
+    if (known !== undefined) return known;
+    const set = isDomainText(text) ? GtidSet.#ofDomains(text) : GtidSet.#parse(text);
+    if (GtidSet.#read.size >= MOST_READ) GtidSet.#read.clear();
+    if (text.length <= MOST_KEPT_CHARACTERS) GtidSet.#read.set(text, set);
+    return set;
+  }
+
+  static #parse(text: string): GtidSet {
     const flat = new Map<string, bigint[]>();
     let itemAt = 0;
     for (const item of text.split(",")) {

@@ -51,6 +51,10 @@ function cannotClone(): never {
   });
 }
 
+function ackTimeout(timeoutMs: number | null): string {
+  return `SET GLOBAL rpl_semi_sync_master_timeout=${timeoutMs === null ? FOREVER_MS : Math.trunc(timeoutMs)}`;
+}
+
 export const mariadb: Dialect = {
   ...mysql84,
   flavour: "mariadb",
@@ -81,7 +85,7 @@ export const mariadb: Dialect = {
   ownedSql: "SELECT '' AS owned",
   owned: () => "",
 
-  openPrimary: ({ acks }) => {
+  openPrimary: ({ acks, timeoutMs }) => {
     if (acks > MARIADB_ACKS)
       throw new BatonError("E_NODE_SETTING", {
         place: "policy.acks",
@@ -90,13 +94,15 @@ export const mariadb: Dialect = {
       });
     return [
       "SET GLOBAL rpl_semi_sync_slave_enabled=OFF",
-      `SET GLOBAL rpl_semi_sync_master_timeout=${FOREVER_MS}`,
+      ackTimeout(timeoutMs),
       "SET GLOBAL rpl_semi_sync_master_wait_no_slave=ON",
       "SET GLOBAL rpl_semi_sync_master_wait_point='AFTER_SYNC'",
       "SET GLOBAL rpl_semi_sync_master_enabled=ON",
       "SET GLOBAL read_only=OFF",
     ];
   },
+  ackTimeout,
+  letWaitersGo: ["SET GLOBAL rpl_semi_sync_master_enabled=OFF", "SET GLOBAL rpl_semi_sync_master_enabled=ON"],
   // A receiver reads rpl_semi_sync_slave_enabled when it starts.
   becomeReplica: [
     "SET GLOBAL rpl_semi_sync_master_enabled=OFF",

@@ -54,7 +54,7 @@ async function asAtFirst() {
     );
   }
   const n1 = await hand("n1");
-  await run(n1, [d.stopReplication, d.resetReplication, ...d.openPrimary({ acks: 1 })]);
+  await run(n1, [d.stopReplication, d.resetReplication, ...d.openPrimary({ acks: 1, timeoutMs: null })]);
   await expect.poll(() => attached(n1), { timeout: 10_000 }).toBe(2);
   for (const s of open.splice(0)) s.destroy();
 }
@@ -226,7 +226,7 @@ describe("roles", () => {
       expect(d.applied((await run(s, d.waitApplied(executed, 5_000)))[0]!)).toBe(true);
       await run(s, d.stopReceiver);
     }
-    await run(n2, d.openPrimary({ acks: 1 }));
+    await run(n2, d.openPrimary({ acks: 1, timeoutMs: null }));
     expect(await status(n2)).toMatchObject({
       readOnly: false,
       superReadOnly: false,

@@ -41,11 +41,15 @@ function source(target: Target, account: ReplicationAccount, tls: boolean): stri
   ];
 }
 
-function semiSyncSource({ acks }: { acks: number }): string[] {
+function ackTimeout(timeoutMs: number | null): string {
+  return `SET GLOBAL rpl_semi_sync_source_timeout=${timeoutMs === null ? FOREVER_MS : Math.trunc(timeoutMs)}`;
+}
+
+function semiSyncSource({ acks, timeoutMs }: { acks: number; timeoutMs: number | null }): string[] {
   return [
     "SET GLOBAL rpl_semi_sync_replica_enabled=OFF",
     `SET GLOBAL rpl_semi_sync_source_wait_for_replica_count=${Math.trunc(acks)}`,
-    `SET GLOBAL rpl_semi_sync_source_timeout=${FOREVER_MS}`,
+    ackTimeout(timeoutMs),
     "SET GLOBAL rpl_semi_sync_source_wait_no_replica=ON",
     "SET GLOBAL rpl_semi_sync_source_wait_point='AFTER_SYNC'",
     "SET GLOBAL rpl_semi_sync_source_enabled=ON",
@@ -101,6 +105,9 @@ export const mysql84: Dialect = {
     "COMMIT",
     "SET SESSION gtid_next='AUTOMATIC'",
   ],
+  ackTimeout,
+  // Commits under way wait by the timeout that held when they began (measured); the plugin lets them all go when it is switched off.
+  letWaitersGo: ["SET GLOBAL rpl_semi_sync_source_enabled=OFF", "SET GLOBAL rpl_semi_sync_source_enabled=ON"],
   // A receiver reads rpl_semi_sync_replica_enabled when it starts (19.4.10.2), so these come before its start.
   becomeReplica: [
     "SET GLOBAL rpl_semi_sync_source_enabled=OFF",
@@ -179,6 +186,25 @@ export const mysql84: Dialect = {
     `SELECT STAGE AS stage, STATE AS state, ESTIMATE AS estimate, DATA AS copied
       FROM performance_schema.clone_progress ORDER BY BEGIN_TIME`,
   ],
+  dump: {
+    dataSize: `SELECT COALESCE(SUM(DATA_LENGTH), 0) AS bytes FROM information_schema.TABLES
+      WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'sys')`,
+    databases: `SELECT SCHEMA_NAME AS name FROM information_schema.SCHEMATA
+      WHERE SCHEMA_NAME NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')`,
+    dropDatabase: (name) => `DROP DATABASE ${"`"}${name.replaceAll("`", "``")}${"`"}`,
+    forgetHistory: "RESET BINARY LOGS AND GTIDS",
+    adoptHistory: (set) => `SET GLOBAL gtid_purged=${quote(set)}`,
+    settings:
+      "SELECT @@GLOBAL.log_bin_trust_function_creators AS trust, NULLIF(@@GLOBAL.event_scheduler, 'DISABLED') = 'ON' AS events",
+    // Error 1419 else: a trigger may not be created without SUPER while there is a binlog (measured), also with sql_log_bin=0.
+    loadSettings: ({ trust, events }) => [
+      `SET GLOBAL log_bin_trust_function_creators=${trust ? "ON" : "OFF"}`,
+      ...(events === null ? [] : [`SET GLOBAL event_scheduler=${events ? "ON" : "OFF"}`]),
+    ],
+    allowLoad: ["SET GLOBAL read_only=ON", "SET GLOBAL super_read_only=OFF"],
+    loadGuard: (lockHolder) =>
+      `DO IF(GET_LOCK('${HELPER_LOCK}', 2) = 1 AND IS_USED_LOCK('${NODE_LOCK}') = ${Math.trunc(lockHolder)}, 0, (SELECT 1 UNION SELECT 2))`,
+  },
   clock: "SELECT UNIX_TIMESTAMP(NOW(6)) AS nowS",
   binlogs: "SHOW BINARY LOGS",
   binlogHead: (name) => `SHOW BINLOG EVENTS IN ${quote(name)} LIMIT 2`,

@@ -101,10 +101,9 @@ export const SETTINGS: readonly Setting[] = [
     name: "rpl_semi_sync_source_timeout",
     when: "now",
     of: "primary",
-    wanted: () => String(FOREVER_MS),
-    fits: (value) => Number(value) >= FOREVER_MS,
+    wanted: (policy) => (policy.durability === "lossless" ? String(FOREVER_MS) : String(policy.ackTimeoutMs)),
     dynamic: true,
-    why: "When it passes, the primary goes on without acks: durability is no longer lossless.",
+    why: "When it passes, the primary goes on without acks: in lossless durability never, else as policy.ackTimeoutMs says.",
   },
   {
     name: "rpl_semi_sync_source_wait_no_replica",

@@ -18,6 +18,7 @@ function contender(n: number, held: string, more: Partial<Contender> = {}): Cont
     held: set(held),
     applierErrno: 0,
     stranded: GtidSet.empty,
+    lagMs: 0,
     quarantined: false,
     downtime: null,
     ...more,
@@ -28,14 +29,106 @@ const facts = (contenders: Contender[], more: Partial<ChooseFacts> = {}): Choose
   oldPrimaryRegion: "eu",
   primaryExecuted: GtidSet.empty,
   acks: 1,
+  lagCeilingMs: 10_000,
   ...more,
 });
+const reasons = (f: ChooseFacts) =>
+  Object.fromEntries(choose(f).notChosen.map(({ node, reason }) => [node, reason]));
 
 describe("choose", () => {
-  it("takes the most advanced even when another is preferred by rule, and says why not the other", () => {
-    const c = choose(facts([contender(2, `${P}:1-10`, { promotion: "prefer" }), contender(3, `${P}:1-12`)]));
-    expect(c).toMatchObject({ ok: true, candidate: "n3", followers: ["n2"] });
+  it("takes the most advanced of equals, and says by what the other is behind", () => {
+    const c = choose(facts([contender(2, `${P}:1-10`), contender(3, `${P}:1-12`)]));
+    expect(c).toMatchObject({ ok: true, candidate: "n3", source: null, followers: ["n2"] });
     expect(c.notChosen).toEqual([{ node: "n2", reason: `behind by 2 transactions (${P}:11-12)` }]);
+  });
+
+  describe("one that is preferred and behind", () => {
+    const ahead = contender(3, `${P}:1-12`);
+    it.each([
+      ["promotion rule", contender(2, `${P}:1-10`, { promotion: "prefer" }), ahead],
+      ["region", contender(2, `${P}:1-10`), contender(3, `${P}:1-12`, { region: "us" })],
+      [
+        "right (the other never is)",
+        contender(2, `${P}:1-10`),
+        contender(3, `${P}:1-12`, { promotion: "never" }),
+      ],
+    ])("by %s catches up from the most advanced first", (_, behind, source) => {
+      expect(choose(facts([behind, source]))).toMatchObject({ ok: true, candidate: "n2", source: "n3" });
+    });
+    it("is given up for the most advanced when it did not make it", () => {
+      const f = facts([contender(2, `${P}:1-10`, { promotion: "prefer" }), ahead], {
+        missed: new Map([["n2", "n2 did not catch up from n3 within 5 ms"]]),
+      });
+      expect(choose(f)).toMatchObject({ ok: true, candidate: "n3", source: null });
+      expect(reasons(f)).toEqual({ n2: "n2 did not catch up from n3 within 5 ms" });
+    });
+    it("is refused, as too late, when nobody else may be promoted", () => {
+      const f = facts([contender(2, `${P}:1-10`), contender(3, `${P}:1-12`, { promotion: "never" })], {
+        missed: new Map([["n2", "late"]]),
+      });
+      expect(choose(f)).toMatchObject({ ok: false, refusal: "catch-up-timeout" });
+    });
+    it("catches up from none that is errant, broken, or of a newer series", () => {
+      for (const bad of [
+        contender(3, `${P}:1-12,${uuidOf(3)}:1`),
+        contender(3, `${P}:1-12`, { applierErrno: 1062 }),
+        contender(3, `${P}:1-12`, { version: "9.8.0" }),
+      ]) {
+        const f = facts([contender(2, `${P}:1-10`, { promotion: "prefer" }), bad]);
+        expect(choose(f)).toMatchObject({ ok: false, refusal: "no-candidate" });
+        expect(reasons(f).n2).toContain("nobody that it can follow");
+      }
+    });
+    it("is not waited for while its source applies later than the ceiling", () => {
+      const late = contender(3, `${P}:1-12`, { lagMs: 60_000 });
+      const f = facts([contender(2, `${P}:1-10`, { promotion: "prefer" }), contender(4, `${P}:1-12`), late]);
+      expect(choose(f)).toMatchObject({ ok: true, candidate: "n2", source: "n4" });
+      const only = facts([contender(2, `${P}:1-10`), late]);
+      expect(choose(only)).toMatchObject({ ok: true, candidate: "n3", source: null });
+    });
+  });
+
+  it("takes one that applies late only if there is no other, and says so", () => {
+    const f = facts([
+      contender(2, `${P}:1-3`, { lagMs: 12_300, promotion: "prefer" }),
+      contender(3, `${P}:1-3`),
+    ]);
+    expect(choose(f)).toMatchObject({ ok: true, candidate: "n3" });
+    expect(reasons(f)).toEqual({ n2: "it applies 12.3 s late, the ceiling is 10 s" });
+  });
+
+  it("never takes one of a newer series than another has", () => {
+    const f = facts([
+      contender(2, `${P}:1-3`, { version: "9.8.0", promotion: "prefer" }),
+      contender(3, `${P}:1-3`, { promotion: "never" }),
+      contender(4, `${P}:1-3`, { version: "9.8.1" }),
+    ]);
+    expect(choose(f)).toMatchObject({ ok: false, refusal: "no-candidate" });
+    expect(reasons(f)).toMatchObject({
+      n2: "n3 runs 9.7.4 and cannot follow 9.8.0",
+      n3: "promotion rule is never",
+    });
+  });
+
+  it("has a reason for every replica that it does not take, those away and quarantined too", () => {
+    const f = facts(
+      [
+        contender(2, `${P}:1-3`),
+        contender(3, `${P}:1-3`, { region: "us" }),
+        contender(4, `${P}:1-3`, { quarantined: true }),
+        contender(5, `${P}:1-2`, { applierErrno: 1032 }),
+      ],
+      { absent: [{ node: "n6", reason: "it cannot be reached" }] },
+    );
+    expect(choose(f)).toMatchObject({ ok: true, candidate: "n2" });
+    expect(reasons(f)).toEqual({
+      n3: "n2 is in the old primary's region",
+      n4: "quarantined: it holds transactions outside the history",
+      n5: "applier stopped with error 1032",
+      n6: "it cannot be reached",
+    });
+    const alone = facts([contender(2, `${P}:1-3`)]);
+    expect(reasons(alone)).toEqual({ n2: "0 replicas would be left to acknowledge, 1 are needed" });
   });
 
   it("refuses two histories", () => {
@@ -76,7 +169,7 @@ describe("choose", () => {
     expect(pick(contender(2, g, { applierErrno: 1062 }), contender(3, g))).toBe("n3");
   });
 
-  it("never promotes a replica that lacks what another sound replica holds, and ignores order", () => {
+  it("never promotes equals that lack what another sound replica holds, and ignores order", () => {
     const prefix = fc.integer({ min: 0, max: 30 });
     fc.assert(
       fc.property(fc.array(prefix, { minLength: 2, maxLength: 5 }), fc.boolean(), (ends, reverse) => {

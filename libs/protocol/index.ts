@@ -1,6 +1,7 @@
 export * from "./brake.ts";
 export * from "./choose.ts";
 export * from "./donor.ts";
+export * from "./durability.ts";
 export * from "./fence.ts";
 export * from "./flavour.ts";
 export * from "./plan.ts";

@@ -1,7 +1,8 @@
 /** Would a failover succeed now? The executor's own rules, on what the probers have seen. */
-import type { DeclaredCluster, NodeStatus, RefusalCode, Vouch } from "@baton/contracts";
+import type { DeclaredCluster, Loss, NodeStatus, RefusalCode, Vouch } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
-import { type Contender, choose, type NotChosen } from "./choose.ts";
+import { type Contender, choose, type NotChosen, QUARANTINED } from "./choose.ts";
+import { describeLoss, lossForbids, lossOf, type Unseen } from "./durability.ts";
 import { ackersToStop, isFenced } from "./fence.ts";
 import { flavourRefusal } from "./flavour.ts";
 import { canVouch, heldBy, strandedIn } from "./vouch.ts";
@@ -17,11 +18,20 @@ export interface PlanFacts {
   vouches: ReadonlyMap<string, Vouch>;
   /** Nodes that a person has in hand, and why: they count as ackers, and are not promoted. */
   downtimes?: ReadonlyMap<string, string>;
+  /** Where writes need not wait for acks: what may be lost of them. Absent: acks prove that nothing is. */
+  loses?: { primaryUuid: string; unseen: Unseen };
 }
 
 export type Plan =
-  | { possible: true; candidate: string; notChosen: NotChosen[]; reason: string }
-  | { possible: false; refusal: RefusalCode; reason: string; notChosen: NotChosen[] };
+  | { possible: true; candidate: string; notChosen: NotChosen[]; reason: string; loss: Loss | null }
+  | {
+      possible: false;
+      refusal: RefusalCode;
+      reason: string;
+      notChosen: NotChosen[];
+      /** Set when it is the loss that forbids it. */
+      loss?: Loss | null;
+    };
 
 /** The declared replicas that may acknowledge: all but the primary and the quarantined. */
 export function ackersOf(
@@ -50,16 +60,31 @@ export function contenderOf(
     held: heldBy(status),
     applierErrno: status.replica?.applierErrno ?? 0,
     stranded: strandedIn(status),
+    lagMs: status.replica?.delayMs ?? null,
     quarantined: quarantined.includes(node),
     downtime: downtimes.get(node) ?? null,
   };
 }
 
+/** Declared replicas that nobody need ask: the quarantined, and those of which `whyAway` knows why. */
+export function absentees(
+  declared: DeclaredCluster,
+  primary: string,
+  quarantined: readonly string[],
+  whyAway: (node: string) => string | null,
+): NotChosen[] {
+  return Object.keys(declared.nodes).flatMap((node) => {
+    if (node === primary) return [];
+    const reason = quarantined.includes(node) ? QUARANTINED : whyAway(node);
+    return reason === null ? [] : [{ node, reason }];
+  });
+}
+
 /** The plan for a failover away from `primary`, supposing that it is dead and cannot be fenced itself. */
 export function planFailover(facts: PlanFacts): Plan {
-  const { acks } = facts.declared.policy;
   const unfit = flavourRefusal(facts.declared.policy, facts.statuses);
   if (unfit !== null) return { possible: false, ...unfit, notChosen: [] };
+  const { acks, lagCeilingMs } = facts.declared.policy;
   const ackers = ackersOf(facts.declared, facts.primary, facts.quarantined);
   const reachable = ackers.filter((n) => facts.statuses.has(n));
   const needed = ackersToStop(ackers.length, acks);
@@ -69,7 +94,10 @@ export function planFailover(facts: PlanFacts): Plan {
     if (!finding.canVouch) mute.push(`${node} ${finding.reason}`);
   }
   const stopped = reachable.length - mute.length;
-  if (!isFenced({ ackers: ackers.length, acks, stopped, primaryFenced: false })) {
+  if (
+    facts.loses === undefined &&
+    !isFenced({ ackers: ackers.length, acks, stopped, primaryFenced: false })
+  ) {
     const away = ackers.filter((n) => !facts.statuses.has(n));
     return reachable.length >= needed
       ? { possible: false, refusal: "acker-cannot-vouch", reason: mute.join("; "), notChosen: [] }
@@ -84,16 +112,51 @@ export function planFailover(facts: PlanFacts): Plan {
     contenders: reachable.map((n) =>
       contenderOf(n, facts.statuses.get(n) as NodeStatus, facts.declared, facts.quarantined, facts.downtimes),
     ),
+    absent: absentees(facts.declared, facts.primary, facts.quarantined, (n) =>
+      facts.statuses.has(n) ? null : "it cannot be reached",
+    ),
     oldPrimaryRegion: facts.declared.nodes[facts.primary]?.region ?? "",
     primaryExecuted: facts.primaryExecuted,
-    acks,
+    acks: facts.loses === undefined ? acks : 0,
+    lagCeilingMs,
   });
   if (!choice.ok)
     return { possible: false, refusal: choice.refusal, reason: choice.reason, notChosen: choice.notChosen };
+  const promoted = `${choice.candidate} would be promoted${choice.source === null ? "" : ` once it has caught up from ${choice.source}`}`;
+  if (facts.loses === undefined)
+    return {
+      possible: true,
+      candidate: choice.candidate,
+      notChosen: choice.notChosen,
+      reason: `${promoted}; ${stopped} of ${ackers.length} ackers reachable, ${needed} needed`,
+      loss: null,
+    };
+  const { primaryUuid, unseen } = facts.loses;
+  const candidate = facts.statuses.get(choice.candidate) as NodeStatus;
+  const loss =
+    unseen === null
+      ? null
+      : lossOf({
+          primaryUuid,
+          primaryExecuted: facts.primaryExecuted,
+          held: choice.union.union(heldBy(candidate)),
+          unseen,
+          unfenced: false,
+        });
+  const forbidden = lossForbids(loss, facts.declared.policy);
+  if (forbidden !== null || loss === null)
+    return {
+      possible: false,
+      refusal: forbidden?.refusal ?? "loss-unknown",
+      reason: `${promoted}, but ${forbidden?.reason ?? ""}`,
+      notChosen: choice.notChosen,
+      loss,
+    };
   return {
     possible: true,
     candidate: choice.candidate,
     notChosen: choice.notChosen,
-    reason: `${choice.candidate} would be promoted; ${stopped} of ${ackers.length} ackers reachable, ${needed} needed`,
+    reason: `${promoted}, and would lose ${describeLoss(loss)}`,
+    loss,
   };
 }

@@ -1,6 +1,17 @@
 import type { ClusterState, Intent } from "@baton/contracts";
 import { describe, expect, it } from "vitest";
-import { adopted, claim, commit, declined, end, IllegalTransition, takeOver } from "./reign.ts";
+import {
+  adopted,
+  claim,
+  commit,
+  declined,
+  degraded,
+  end,
+  IllegalTransition,
+  leaving,
+  restored,
+  takeOver,
+} from "./reign.ts";
 
 const intent = (more: Partial<Intent> = {}): Intent => ({
   operation: "failover-shop-2-5",
@@ -24,7 +35,7 @@ describe("reign", () => {
   it("raises the epoch by one from claim to end, and names the new primary at the commit point", () => {
     const claimed = claim(steady, intent(), "x1", 1, none);
     expect(claimed).toMatchObject({ epoch: 2, phase: "fencing", primary: "n1" });
-    const promoting = commit(claimed, "n2", "uuid-2", 0);
+    const promoting = commit(claimed, "n2", "uuid-2", 8);
     expect(promoting).toMatchObject({ epoch: 2, phase: "promoting", primary: "n2" });
     expect(end(promoting, "completed", null, 2)).toMatchObject({
       epoch: 2,
@@ -49,15 +60,15 @@ describe("reign", () => {
   it("knows no way back after the commit point and no completion before it", () => {
     const claimed = claim(steady, intent(), "x1", 1, none);
     expect(() => end(claimed, "completed", null, 2)).toThrow(IllegalTransition);
-    expect(() => end(commit(claimed, "n2", "u", 0), "rolled-back", "internal", 2)).toThrow(IllegalTransition);
-    expect(() => commit(steady, "n2", "u", 0)).toThrow(IllegalTransition);
+    expect(() => end(commit(claimed, "n2", "u", 8), "rolled-back", "internal", 2)).toThrow(IllegalTransition);
+    expect(() => commit(steady, "n2", "u", 8)).toThrow(IllegalTransition);
     expect(() => claim(claimed, intent({ epoch: 2 }), "x2", 3, none)).toThrow(IllegalTransition);
     expect(() => claim(steady, intent({ epoch: 7 }), "x2", 3, none)).toThrow(IllegalTransition);
   });
   it("dates each failover that changed the primary, never backwards, and nothing else", () => {
     const failover = (state: ClusterState, atUnixMs: number) =>
       end(
-        commit(claim(state, intent({ epoch: state.epoch }), "x1", 1, none), "n2", "u", 0),
+        commit(claim(state, intent({ epoch: state.epoch }), "x1", 1, none), "n2", "u", 8),
         "completed",
         null,
         atUnixMs,
@@ -85,8 +96,8 @@ describe("reign", () => {
     const claimed = claim(steady, intent({ kind: "split-brain" }), "x1", 1, none);
     expect(claimed).toMatchObject({ epoch: 2, phase: "fencing" });
     expect(end(claimed, "completed", null, 2)).toMatchObject({ epoch: 1, primary: "n1", phase: "steady" });
-    const crowned = end(commit(claimed, "n3", "u", 7), "completed", null, 2);
-    expect(crowned).toMatchObject({ epoch: 2, primary: "n3", primaryStartedUnixS: 7, failovers: [] });
+    const crowned = end(commit(claimed, "n3", "u", 7), "completed", null, 8);
+    expect(crowned).toMatchObject({ epoch: 2, primary: "n3", failovers: [] });
   });
   it("remembers repairs that were made, failed ones of that kind, no restarts, and none of an earlier reign", () => {
     const mend = (
@@ -109,5 +120,34 @@ describe("reign", () => {
       executor: "x2",
       takeovers: 1,
     });
+  });
+  it("remembers what an abort could not put back until that node is led home", () => {
+    const back = end(
+      leaving(claim(steady, intent(), "x1", 1, none), ["n3", "n2"]),
+      "rolled-back",
+      "internal",
+      2,
+    );
+    expect(back.unrestored).toEqual(["n2", "n3"]);
+    expect(leaving(back, []).unrestored).toEqual(["n2", "n3"]);
+    expect(leaving(back, ["n4"], ["n2"]).unrestored).toEqual(["n3", "n4"]);
+    expect(commit(claim(back, intent(), "x1", 1, none), "n2", "u", 8).unrestored).toEqual(["n3"]);
+    const home = (outcome: "completed" | "blocked") =>
+      end(claim(back, intent({ kind: "rejoin", node: "n3" }), "x1", 3, none), outcome, null, 4).unrestored;
+    expect(home("completed")).toEqual(["n2"]);
+    expect(home("blocked")).toEqual(["n2", "n3"]);
+  });
+  it("is degraded until it is restored or another reign begins, and says what that may have lost", () => {
+    const loss = { known: "", count: 0, unseen: 3, unseenMs: 9, atMost: 3, unfenced: false };
+    const mending = claim(steady, intent({ kind: "degrade" }), "x1", 1, none);
+    const window = end(degraded(mending, "u:1-9", 5), "completed", null, 6);
+    expect(window.degraded).toEqual({ sinceUnixMs: 5, executed: "u:1-9" });
+    expect(degraded(window, "u:1-20", 50).degraded).toEqual(window.degraded);
+    expect(restored(window)).not.toHaveProperty("degraded");
+    const claimed = claim(window, intent(), "x1", 7, none);
+    expect(end(claimed, "rolled-back", "loss-above-limit", 8).degraded).toEqual(window.degraded);
+    const promoting = commit(claimed, "n2", "uuid-2", 8, loss);
+    expect(promoting).not.toHaveProperty("degraded");
+    expect(end(promoting, "completed", null, 9).last).toMatchObject({ loss });
   });
 });

@@ -9,7 +9,9 @@ import {
   type EndedOperation,
   FAILOVERS_KEPT,
   type Intent,
+  type Loss,
   type MadeRepair,
+  type OperationKind,
   type OperationOutcome,
   REPAIRS_KEPT,
   type RefusalCode,
@@ -39,8 +41,14 @@ function running(intent: Intent, executor: string, nowUnixMs: number, before: Be
   };
 }
 
-/** What gives way to everything else that keeps the cluster well: a rebuild alone. */
-const IN_CALM: ReadonlySet<Intent["kind"]> = new Set<Intent["kind"]>(["rejoin", "reopen", "repair"]);
+/** What is mended in calm, also beside a rebuild. */
+const MENDS: ReadonlySet<OperationKind> = new Set<OperationKind>([
+  "rejoin",
+  "reopen",
+  "degrade",
+  "restore",
+  "repair",
+]);
 
 /** `steady@e` (or `mending@e`) → `fencing@e+1`, or `steady@e` → `mending@e`. */
 export function claim(
@@ -60,7 +68,7 @@ export function claim(
     return { ...state, epoch: state.epoch + 1, phase: "fencing", operation };
   if (intent.kind === "split-brain" && isCalm(state))
     return { ...state, epoch: state.epoch + 1, phase: "fencing", operation };
-  if (IN_CALM.has(intent.kind) && isCalm(state)) return { ...state, phase: "mending", operation };
+  if (MENDS.has(intent.kind) && isCalm(state)) return { ...state, phase: "mending", operation };
   if (intent.kind === "rebuild" && state.phase === "steady") return { ...state, phase: "mending", operation };
   throw new IllegalTransition(state, intent.kind);
 }
@@ -124,22 +132,53 @@ export function takeOver(state: ClusterState, executor: string): ClusterState {
   return { ...state, operation: { ...state.operation, executor, takeovers: state.operation.takeovers + 1 } };
 }
 
-/** `fencing@e+1` → `promoting@e+1`: the point of no return. `candidateStartedUnixS`: by the candidate's own clock. */
+/**
+ * `fencing@e+1` → `promoting@e+1`: the point of no return. `loss` is what may be lost, where acks did not prove that nothing is. The new
+ * reign begins as the policy says, whatever the old one had come down to.
+ */
 export function commit(
   state: ClusterState,
   candidate: string,
   candidateUuid: string,
-  candidateStartedUnixS: number,
+  nowUnixMs: number,
+  loss: Loss | null = null,
 ): ClusterState {
   if (state.phase !== "fencing" || state.operation === null) throw new IllegalTransition(state, "commit");
+  const { degraded: _, ...rest } = leaving(state, [], [candidate]);
   return {
-    ...state,
+    ...rest,
     phase: "promoting",
     primary: candidate,
     primaryUuid: candidateUuid,
-    primaryStartedUnixS: candidateStartedUnixS,
-    operation: { ...state.operation, candidate },
+    operation: {
+      ...state.operation,
+      candidate,
+      committedUnixMs: nowUnixMs,
+      ...(loss === null ? {} : { loss }),
+    },
   };
+}
+
+/** Written before the first write is let go without acks: from here on a failover counts with a loss. */
+export function degraded(state: ClusterState, executed: string, nowUnixMs: number): ClusterState {
+  return { ...state, degraded: state.degraded ?? { sinceUnixMs: nowUnixMs, executed } };
+}
+
+/** Written when every write waits for acks again, and k ackers hold all that was written without. */
+export function restored(state: ClusterState): ClusterState {
+  const { degraded: _, ...rest } = state;
+  return rest;
+}
+
+/** What an abort could not put back is written down, so that somebody does it later; what it could is written off. */
+export function leaving(
+  state: ClusterState,
+  unrestored: readonly string[],
+  restoredNodes: readonly string[] = [],
+): ClusterState {
+  if (unrestored.length === 0 && state.unrestored === undefined) return state;
+  const still = (state.unrestored ?? []).filter((n) => !restoredNodes.includes(n));
+  return { ...state, unrestored: [...new Set([...still, ...unrestored])].sort() };
 }
 
 /**
@@ -164,6 +203,7 @@ export function end(
     outcome,
     code,
     endedUnixMs: nowUnixMs,
+    ...(state.operation.loss === undefined ? {} : { loss: state.operation.loss }),
   };
   return {
     ...state,
@@ -172,17 +212,13 @@ export function end(
     operation: null,
     last,
     quarantined: [...quarantined].sort(),
+    ...(state.unrestored === undefined
+      ? {}
+      : { unrestored: state.unrestored.filter((n) => !ledHome(state.operation, outcome, n)) }),
     ...(state.unbuilt === undefined ? {} : { unbuilt: only(state.unbuilt, quarantined) }),
     failovers: failoversAfter(state, nowUnixMs),
-    ...(state.leftStopped === undefined ? {} : { leftStopped: leftStoppedAfter(state) }),
     ...repairsAfter(state, outcome, nowUnixMs),
   };
-}
-
-/** Whoever was dealt with, or pointed at a new primary, no longer stands still on Baton's account. */
-function leftStoppedAfter(state: ClusterState): string[] {
-  if (state.phase === "promoting") return [];
-  return (state.leftStopped ?? []).filter((node) => node !== state.operation?.node);
 }
 
 /**
@@ -211,6 +247,11 @@ function failoversAfter(state: ClusterState, nowUnixMs: number): number[] {
   if (state.operation?.kind !== "failover" || state.phase !== "promoting") return state.failovers;
   const last = state.failovers.at(-1) ?? 0;
   return [...state.failovers, Math.max(nowUnixMs, last + 1)].slice(-FAILOVERS_KEPT);
+}
+
+function ledHome(operation: RunningOperation | null, outcome: OperationOutcome, node: string): boolean {
+  const leads = operation !== null && ["rejoin", "rebuild", "reopen", "repair"].includes(operation.kind);
+  return leads && outcome === "completed" && operation.node === node;
 }
 
 /** What is no longer quarantined is built. */

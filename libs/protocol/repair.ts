@@ -2,8 +2,9 @@
  * What is broken on a node that Baton can mend, by what the node says of itself. Pure: a decider asks of the last sample, the
  * executor asks the same again of the node while it holds it.
  */
-import type { NodeStatus, Policy, ReplicaStatus, SemiSyncStatus } from "@baton/contracts";
+import type { NodeStatus, ReplicaStatus, SemiSyncStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
+import type { Pen } from "./durability.ts";
 import { heldBy } from "./vouch.ts";
 
 /** The largest that the server takes: semi-sync never degrades by itself. */
@@ -58,11 +59,13 @@ function isConnectError(errno: number): boolean {
 }
 
 /** What is wrong with the semi-sync settings of the writable primary; empty when nothing is. Plugins that are missing are no setting. */
-export function primarySemiSyncFaults(semi: SemiSyncStatus | null, policy: Policy): string[] {
+export function primarySemiSyncFaults(semi: SemiSyncStatus | null, pen: Pen): string[] {
   if (semi === null) return [];
+  // How long a write waits where it need not wait for ever is for degrade.ts and whoever opens a primary.
+  const waits = pen.timeoutMs !== null || semi.timeoutMs >= FOREVER_MS;
   return [
-    ...(semi.acks === policy.acks ? [] : [`waits for ${semi.acks} acks and not for ${policy.acks}`]),
-    ...(semi.timeoutMs >= FOREVER_MS ? [] : [`goes on without acks after ${semi.timeoutMs} ms`]),
+    ...(semi.acks === pen.acks ? [] : [`waits for ${semi.acks} acks and not for ${pen.acks}`]),
+    ...(waits ? [] : [`goes on without acks after ${semi.timeoutMs} ms`]),
     ...(semi.waitNoReplica ? [] : ["does not wait while too few replicas are attached"]),
     ...(semi.afterSync ? [] : ["shows others a write before it is acknowledged (AFTER_COMMIT)"]),
   ];
@@ -80,9 +83,10 @@ export function replicaSemiSyncFaults(status: NodeStatus): string[] {
   ];
 }
 
-/** Does the primary answer writes without waiting for an ack? */
-export function answersAlone(status: NodeStatus): boolean {
-  return status.semiSync !== null && !(status.semiSync.source && status.semiSync.sourceActive);
+/** Does the primary answer writes without waiting for an ack? `mayLose`: those that waited long enough may go on without. */
+export function answersAlone(status: NodeStatus, mayLose: boolean): boolean {
+  const semi = status.semiSync;
+  return semi !== null && !(semi.source && (semi.sourceActive || mayLose));
 }
 
 /**

@@ -90,6 +90,9 @@ it("a primary that is read-only or another server, or has too few ackers, forbid
   expect(against(facts({ primaryUuid: uuid("n9") }), true)).toContain("primary");
   const semiSync = { ...(status("n1").semiSync as NonNullable<NodeStatus["semiSync"]>), clients: 0 };
   expect(against(facts({}, { n1: { semiSync } }), true)).toEqual(["semi-sync"]);
+  const { declared } = facts();
+  const available = { ...declared, policy: { ...declared.policy, durability: "available" as const } };
+  expect(against(facts({ declared: available }, { n1: { semiSync } }))).toEqual([]);
 });
 
 it("never promotes a node of an older series, or one with transactions of its own", () => {

@@ -8,8 +8,6 @@ import { type Contender, errantOf, type NotChosen, prefer, series } from "./choo
 import { flavourRefusal } from "./flavour.ts";
 import { ackersOf, contenderOf } from "./plan.ts";
 
-/** A replica further behind is not waited for, unless a person insists. */
-export const LAG_CEILING_MS = 10_000;
 /** A transaction that has been open for longer would be cut off, unless a person insists. */
 export const LONG_TRANSACTION_MS = 10_000;
 
@@ -70,7 +68,11 @@ export function planSwitchover(facts: SwitchoverFacts): SwitchoverPlan {
   if (candidate !== null)
     for (const c of eligible) notChosen.push({ node: c.node, reason: `${candidate} was named` });
   else if (eligible.length > 0) {
-    const choice = prefer(eligible, facts.declared.nodes[facts.primary]?.region ?? "");
+    const choice = prefer(
+      eligible,
+      facts.declared.nodes[facts.primary]?.region ?? "",
+      facts.declared.policy.lagCeilingMs,
+    );
     candidate = choice.best.node;
     notChosen.push(...choice.notChosen);
   }
@@ -81,7 +83,7 @@ export function planSwitchover(facts: SwitchoverFacts): SwitchoverPlan {
 function checkPrimary(facts: SwitchoverFacts): Check[] {
   const { primary } = facts;
   const status = facts.statuses.get(primary);
-  const { acks } = facts.declared.policy;
+  const { acks, durability } = facts.declared.policy;
   const checks: Check[] = [
     {
       check: "primary",
@@ -102,7 +104,8 @@ function checkPrimary(facts: SwitchoverFacts): Check[] {
     checks.push({
       check: "semi-sync",
       safety: true,
-      ok: semi?.source === true && semi.clients >= acks,
+      // In available durability a write goes on without them; what is written is read after the freeze in any case.
+      ok: durability === "available" || (semi?.source === true && semi.clients >= acks),
       found:
         semi?.source === true
           ? `${semi.clients} ackers are attached to ${primary}, a write needs ${acks}`
@@ -143,14 +146,14 @@ function checkCandidate(facts: SwitchoverFacts, node: string): Check[] {
   const primary = facts.statuses.get(facts.primary);
   const errant = errantOf(own, {
     contenders: [],
-    oldPrimaryRegion: "",
     primaryExecuted: GtidSet.parse(primary?.executed ?? ""),
-    acks: facts.declared.policy.acks,
   });
   const r = status.replica;
   const follows = r !== null && r.sourceUuid === facts.primaryUuid && r.receiver === "on";
   const applies = r !== null && r.applier === "on" && r.applierErrno === 0;
   const delayMs = r?.delayMs ?? null;
+  // One further behind is not waited for, unless a person insists.
+  const { lagCeilingMs } = facts.declared.policy;
   const checks = [
     of(
       "clean",
@@ -178,11 +181,11 @@ function checkCandidate(facts: SwitchoverFacts, node: string): Check[] {
     ),
     of(
       "lag",
-      delayMs === null || delayMs <= LAG_CEILING_MS,
+      delayMs === null || delayMs <= lagCeilingMs,
       false,
       delayMs === null
         ? `${node}'s lag is not known`
-        : `${node} is ${(delayMs / 1_000).toFixed(2)} s behind, the ceiling is ${LAG_CEILING_MS / 1_000} s`,
+        : `${node} is ${(delayMs / 1_000).toFixed(2)} s behind, the ceiling is ${lagCeilingMs / 1_000} s`,
     ),
   ];
   if (primary !== undefined)

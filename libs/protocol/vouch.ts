@@ -22,6 +22,14 @@ export function strandedIn(status: Pick<NodeStatus, "executed" | "replica" | "fl
   return GtidSet.parse(r.received).subtract(GtidSet.parse(status.executed));
 }
 
+/**
+ * A start is read as two rounded numbers' difference, so that two readings of one start may differ by a second. No more: a
+ * server that dies again soon after Baton has led it home stands still for a new reason.
+ */
+export function isSameStart(aUnixS: number, bUnixS: number): boolean {
+  return Math.abs(aUnixS - bUnixS) <= 1;
+}
+
 export interface VouchFinding {
   canVouch: boolean;
   /** What the ledger says it held and it does not hold now. */
@@ -43,7 +51,7 @@ export function canVouch(
   const missing = GtidSet.parse(ledger.held).subtract(heldBy(status));
   if (!missing.isEmpty()) return { canVouch: false, missing, reason: `no longer holds ${missing}` };
   const restarted =
-    ledger.serverUuid !== status.serverUuid || Math.abs(ledger.startedUnixS - status.startedUnixS) > 2;
+    ledger.serverUuid !== status.serverUuid || !isSameStart(ledger.startedUnixS, status.startedUnixS);
   if (restarted && status.relayLogRecovery) {
     return {
       canVouch: false,
@@ -76,7 +84,7 @@ export function nextVouch(
   const sameStart =
     ledger !== undefined &&
     ledger.serverUuid === status.serverUuid &&
-    Math.abs(ledger.startedUnixS - status.startedUnixS) <= 2;
+    isSameStart(ledger.startedUnixS, status.startedUnixS);
   if (sameStart && held.equals(before)) return null;
   return {
     cluster,

@@ -12,14 +12,6 @@ export type Advice = Pick<Alert, "severity" | "code" | "title" | "summary" | "ac
   about: string;
 };
 
-/** What is not `lead <node> home`. */
-const WOULD: Partial<Record<Order["kind"], (order: Order) => string>> = {
-  reopen: ({ node }) => `give ${node} its pen back`,
-  rebuild: ({ node }) => `rebuild ${node}`,
-  repair: ({ node, repair }) => `mend ${repair} on ${node}`,
-  "split-brain": ({ node }) => `shut ${node} and find the lawful primary`,
-};
-
 const YOURS = "Nothing is done in mode advise: do it yourself, or set policy.mode to auto and apply it.";
 
 /** `wish` is what would be ordered in mode `auto`. Null when there is nothing to say, or it has been said. */
@@ -73,7 +65,16 @@ function compose(
       node,
     };
   }
-  const would = WOULD[kind]?.(wish) ?? `lead ${node} home`;
+  const would = {
+    reopen: `give ${node} its pen back`,
+    degrade: `let ${node} answer writes without acks`,
+    restore: `make ${node} wait for acks again`,
+    rejoin: `lead ${node} home`,
+    rebuild: `rebuild ${node}`,
+    repair: `mend ${wish.repair} on ${node}`,
+    "split-brain": `stop every pen but the lawful one, beginning with what stands beside ${node}`,
+    switchover: `pass the pen on from ${node}`,
+  }[kind];
   return {
     ...base,
     about: `${kind} ${node}`,

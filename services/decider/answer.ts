@@ -3,6 +3,7 @@ import type { ClusterView, Diagnosis, NodeRole, NodeView } from "@baton/contract
 import { downtimeOf, isCalm, windowsAhead } from "@baton/protocol";
 import { heldBackNow, nowUnixMs } from "./brakes.ts";
 import { diagnose, nodeProblems, planNow } from "./diagnose.ts";
+import { describeDurability } from "./durability.ts";
 import { type Picture, primaryExecuted } from "./picture.ts";
 import { follows } from "./placement.ts";
 import { liveProbers, type VoteSettings } from "./votes.ts";
@@ -85,8 +86,22 @@ export function viewCluster(picture: Picture, decider: string, now: number, s: V
       reason: `${state.operation?.id ?? "an operation"} is running`,
     };
   else if (plan.possible)
-    failover = { possible: true, candidate: plan.candidate, refusal: null, reason: plan.reason };
-  else failover = { possible: false, candidate: null, refusal: plan.refusal, reason: plan.reason };
+    failover = {
+      possible: true,
+      candidate: plan.candidate,
+      refusal: null,
+      reason: plan.reason,
+      loss: plan.loss,
+    };
+  else
+    failover = {
+      possible: false,
+      candidate: null,
+      refusal: plan.refusal,
+      reason: plan.reason,
+      ...(plan.loss === undefined ? {} : { loss: plan.loss }),
+    };
+  const durability = describeDurability(picture);
   return {
     cluster: picture.cluster,
     epoch: state?.epoch ?? 0,
@@ -99,6 +114,7 @@ export function viewCluster(picture: Picture, decider: string, now: number, s: V
     maintenance: windowsAhead(picture.brakes, nowUnixMs(picture, now)),
     planned: null,
     failover,
+    ...(durability === undefined ? {} : { durability }),
     probers: [...liveProbers(picture, now, s)]
       .map(([prober, { region, atMs }]) => ({ prober, region, lastSampleAgeMs: now - atMs }))
       .sort((a, b) => (a.prober < b.prober ? -1 : 1)),

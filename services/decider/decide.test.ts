@@ -67,7 +67,7 @@ describe("a dead primary", () => {
     s.replica("n3", lost);
     s.refused("n1");
     expect(s.orders()).toHaveLength(1);
-    s.now += 5_001;
+    s.wait(5_001);
     s.refused("n1");
     s.replica("n2", lost);
     s.replica("n3", lost);
@@ -137,6 +137,28 @@ describe("a living primary keeps its pen", () => {
   });
 });
 
+describe("a decider that slept", () => {
+  it("takes what piled up meanwhile for no evidence, and looks again", () => {
+    const s = calmCluster();
+    // A VM that stalls: no tick, and the death and the recovery of n1 lie in the socket together.
+    s.now += 5_000;
+    s.refused("n1");
+    s.replica("n2", lost);
+    s.replica("n3", lost);
+    s.refused("n1");
+    expect(s.orders()).toEqual([]);
+    s.wait(250);
+    s.calm();
+    expect(s.orders()).toEqual([]);
+    expect(s.code()).toBe("healthy");
+    s.refused("n1");
+    s.replica("n2", lost);
+    s.replica("n3", lost);
+    s.refused("n1");
+    expect(s.orders()).toEqual(["failover n1"]);
+  });
+});
+
 describe("a prober that was restarted under its name", () => {
   it("is heard again after a second, though it counts from the beginning; a late message is not", () => {
     const s = calmCluster();
@@ -148,7 +170,7 @@ describe("a prober that was restarted under its name", () => {
     expect(known?.sample.seq).toBeLessThan(5);
     restarted(0);
     expect(outcome()).toBe("ok");
-    s.now += 1_001;
+    s.wait(1_001);
     restarted(0);
     expect(outcome()).toBe("refused");
   });
@@ -177,6 +199,46 @@ describe("warm-up", () => {
     s.refused("n1");
     for (const n of ["n2", "n3"]) s.replica(n, lost);
     expect(s.orders()).toEqual(["failover n1"]);
+  });
+});
+
+describe("a primary that was lost before its reign began", () => {
+  const last = { id: "failover-shop-1-4", code: "node-lost", endedUnixMs: 1 } as const;
+  const blocked = { ...last, kind: "failover", outcome: "blocked" } as const;
+  it("is failed over from, though nobody has seen it write", () => {
+    const s = new Scene(4);
+    s.steady({ last: blocked });
+    const look = () => {
+      s.refused("n1");
+      for (const n of ["n2", "n3", "n4"]) s.replica(n, { ...lost, sourceUuid: "" });
+    };
+    look();
+    s.wait(6_000);
+    look();
+    expect(s.orders()).toEqual(["failover n1"]);
+  });
+  it("is opened when it comes back, however far its opening had come", () => {
+    const s = new Scene();
+    s.steady({ last: blocked });
+    s.now += 300;
+    for (const n of ["n2", "n3"]) s.sample(n);
+    s.sample("n1", "p1", { status: s.status("n1", { readOnly: true }) });
+    expect(s.orders()).toEqual(["reopen n1"]);
+  });
+});
+
+describe("a primary that an operation closed and could not open again", () => {
+  it.each([
+    [undefined, []],
+    [["n1"], ["reopen n1"]],
+  ])("unrestored %j: %j", (unrestored, orders) => {
+    const s = calmCluster();
+    s.steady({ ...(unrestored === undefined ? {} : { unrestored }) }, 9);
+    s.now += 300;
+    const status = s.status("n1");
+    s.sample("n1", "p1", { status: { ...status, readOnly: true, superReadOnly: true } });
+    expect(s.code()).toBe("primary-read-only");
+    expect(s.orders()).toEqual(orders);
   });
 });
 
@@ -247,13 +309,29 @@ describe("adoption", () => {
   });
 });
 
+describe("an order that could not be given", () => {
+  it("is given again soon, and not as fast as the refusal comes back", () => {
+    const s = calmCluster();
+    s.refused("n1");
+    s.replica("n2", lost);
+    s.replica("n3", lost);
+    s.refused("n1");
+    expect(s.orders()).toHaveLength(1);
+    s.feed({ type: "order-failed", stateRevision: 5 });
+    s.refused("n1");
+    expect(s.orders()).toHaveLength(1);
+    s.wait(250);
+    expect(s.orders()).toHaveLength(2);
+  });
+});
+
 describe("a node out of its place", () => {
   it("is led home after a second: a former primary, a replica restarted", () => {
     const s = calmCluster();
     const stray = () => s.replica("n3", null, "p1", { readOnly: true });
     stray();
     expect(s.orders()).toEqual([]);
-    s.now += 1_100;
+    s.wait(1_100);
     s.sample("n1");
     stray();
     expect(s.orders()).toEqual(["rejoin n3"]);
@@ -273,6 +351,19 @@ describe("a node out of its place", () => {
     }
     expect(s.code()).toBe("replication-stopped");
     expect(s.orders()).toEqual([]);
+  });
+
+  it("is led home when an operation stopped it and could not start it again", () => {
+    const s = calmCluster();
+    const vouch = { cluster: "shop", node: "n3", serverUuid: uuid("n3"), startedUnixS: 100, held: "" };
+    s.feed({ type: "vouch", node: "n3", vouch });
+    s.steady({ unrestored: ["n3"] }, 9);
+    for (let i = 0; i < 3; i++) {
+      s.now += 1_000;
+      s.sample("n1");
+      s.replica("n3", { receiver: "off" });
+    }
+    expect(s.orders()).toEqual(["rejoin n3"]);
   });
 
   it("that is quarantined stays so until it holds nothing extra", () => {

@@ -4,7 +4,7 @@
  */
 import type { Diagnosis, DiagnosisCode, OperationKind, RepairCode, Vouch } from "@baton/contracts";
 import { DIAGNOSES } from "@baton/contracts";
-import { chooseDonor, isCalm, nextVouch } from "@baton/protocol";
+import { chooseDonor, isCalm, isSameStart, nextVouch } from "@baton/protocol";
 import { type Advice, adviceFor } from "./advise.ts";
 import {
   adoptionHeldBack,
@@ -17,7 +17,8 @@ import {
   setAsideNow,
 } from "./brakes.ts";
 import { DEATHS, diagnose, type Verdict } from "./diagnose.ts";
-import { fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
+import { durabilityWish, noteAckers, unseenNow } from "./durability.ts";
+import { awaken, fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { mayMend, newlyLimited, noteFaults, standingFaults } from "./repairs.ts";
 import {
@@ -53,6 +54,8 @@ export interface Order {
   repair?: RepairCode;
   /** A person wants empty transactions in place of a quarantine. */
   inject?: boolean;
+  /** Failover, where it may lose something: what nobody has seen of the primary's writes. */
+  unseen?: { ms: number; transactions: number };
 }
 
 export type Effect =
@@ -88,7 +91,7 @@ export function decide(
   s: Settings,
 ): { picture: Picture; effects: Effect[] } {
   const effects: Effect[] = [];
-  let picture = fold(before, input, now);
+  let picture = fold(awaken(before, now), input, now);
   if (input.type === "tick") picture = forgetGone(picture, now);
   if (picture.declared === null || !picture.stateKnown) return { picture, effects };
 
@@ -96,6 +99,7 @@ export function decide(
   const verdict = diagnose(picture, now, s);
   picture = noteBaseline(picture, verdict);
   picture = noteAstray(picture, now, s);
+  picture = noteAckers(picture, now);
 
   if (verdict === null || verdict.code === "primary-unreachable-replicas-fine") {
     const look = lookAgain(picture, now);
@@ -111,7 +115,7 @@ export function decide(
   }
   const order = orderFor(picture, verdict, now, s);
   if (order !== null && mayOrder(picture, order, now)) {
-    picture = { ...picture, ordered: { stateRevision: order.stateRevision, atMs: now } };
+    picture = { ...picture, ordered: { stateRevision: order.stateRevision, untilMs: now + REORDER_MS } };
     effects.push({ type: "order", order });
   }
   const advice = verdict === null ? null : adviceFor(picture, verdict, order, now, s);
@@ -245,7 +249,7 @@ function mayOrder(picture: Picture, order: Order, now: number): boolean {
 function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Settings): Order | null {
   if (verdict === null) return null;
   const revision = picture.state?.revision ?? 0;
-  if (picture.ordered?.stateRevision === revision && now - picture.ordered.atMs < REORDER_MS) return null;
+  if (picture.ordered?.stateRevision === revision && now < picture.ordered.untilMs) return null;
   const order = (kind: OperationKind, node: string, reason: string, repair?: RepairCode): Order => ({
     kind,
     node,
@@ -267,7 +271,9 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   const mayTry = (kind: OperationKind) =>
     !failedLast || state.last?.kind !== kind || now - sinceMs >= s.retryMs;
   if (DEATHS.has(verdict.code))
-    return mayTry("failover") ? order("failover", state.primary, verdict.summary) : null;
+    return mayTry("failover")
+      ? { ...order("failover", state.primary, verdict.summary), ...stated(picture, now) }
+      : null;
   if (verdict.code === "primary-read-only" && bootedReadOnly(picture) && isCalm(state)) {
     return mayTry("reopen") ? order("reopen", state.primary, verdict.summary) : null;
   }
@@ -277,6 +283,8 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
     picture.suspectSinceMs !== null
   )
     return null;
+  const wish = durabilityWish(picture, now);
+  if (wish !== null && mayTry(wish.kind)) return order(wish.kind, state.primary, wish.reason);
   const rejoins = picture.declared?.policy.rejoin === true && mayTry("rejoin");
   for (const [node, since] of rejoins ? picture.astraySince : []) {
     if (node === state.operation?.node || downtimeNow(picture, node, now) !== null) continue;
@@ -294,6 +302,11 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   }
   const node = nodeToRebuild(picture, now, s);
   return node === null ? null : order("rebuild", node, `${node} is quarantined and is to be rebuilt.`);
+}
+
+function stated(picture: Picture, now: number): Pick<Order, "unseen"> {
+  const unseen = unseenNow(picture, now)?.unseen;
+  return unseen == null ? {} : { unseen };
 }
 
 /** By policy an errant node; whatever the policy, a node whose rebuilding was begun and interrupted. */
@@ -325,12 +338,15 @@ function nodeToRebuild(picture: Picture, now: number, s: Settings): string | nul
 
 /**
  * A primary that restarted is read-only by its boot configuration, its semi-sync role is off, and its start is not the one at which
- * it was open. A person's hand changes the first two at most. A switchover that froze it and lost it before it could give
- * the pen back leaves all three as they were.
+ * it was open. A person's hand changes the first two at most. An operation that closed it, or was about to open it, and lost it,
+ * leaves all three as they were.
  */
 function bootedReadOnly(picture: Picture): boolean {
-  const last = picture.state?.value.last;
-  if (last?.kind === "switchover" && last.outcome === "blocked") return true;
+  const { last, primary, unrestored } = picture.state?.value ?? {};
+  if (primary !== undefined && unrestored?.includes(primary)) return true;
+  // With too few followers it was opened, and writes only wait.
+  const unopened = last?.outcome === "blocked" && last.code !== "too-few-ackers-left";
+  if (unopened && (last.kind === "switchover" || last.kind === "failover")) return true;
   const status = picture.statuses.get(picture.state?.value.primary ?? "")?.status;
   if (status?.serverUuid !== picture.state?.value.primaryUuid || status?.semiSync?.source !== false)
     return false;
@@ -346,7 +362,7 @@ function vouchFor(picture: Picture, node: string, now: number, s: Settings): Vou
   if (vote?.finds !== "hears" || known === undefined) return null;
   const due = now - (picture.vouchedMs.get(node) ?? Number.NEGATIVE_INFINITY) >= VOUCH_EVERY_MS;
   const entry = picture.vouches.get(node);
-  const restarted = entry !== undefined && Math.abs(entry.startedUnixS - known.status.startedUnixS) > 2;
+  const restarted = entry !== undefined && !isSameStart(entry.startedUnixS, known.status.startedUnixS);
   if (!due && !restarted) return null;
   return nextVouch(picture.cluster, node, known.status, primaryExecuted(picture, primary), entry);
 }

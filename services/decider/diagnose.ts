@@ -1,9 +1,10 @@
 /** From witnesses to one named diagnosis. Pure; null means that the evidence does not suffice yet. */
 import type { Diagnosis, DiagnosisCode, ProberVote, RefusalCode, ReplicaVote } from "@baton/contracts";
 import type { GtidSet } from "@baton/mysql/gtid";
-import { isCalm, type Plan, planFailover } from "@baton/protocol";
+import { answersAlone, isCalm, type Plan, planFailover } from "@baton/protocol";
 import { findPrimary } from "./adopt.ts";
 import { downtimeNow, downtimesNow, limitNow } from "./brakes.ts";
+import { unseenNow } from "./durability.ts";
 import { type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { standingFaults } from "./repairs.ts";
@@ -38,6 +39,7 @@ const GRAVITY: readonly DiagnosisCode[] = [
   "semi-sync-waiting",
   "semi-sync-too-few-ackers",
   "semi-sync-broken",
+  "durability-degraded",
   "errant-gtid",
   "gtid-drift",
   "replica-wrong-source",
@@ -77,7 +79,8 @@ export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | 
       reason: `${undecided.join(" and ")} hold two histories; choose: ${undecided.map((n) => `baton repair ${picture.cluster} ${n} --keep`).join(" or ")}`,
       notChosen: [],
     };
-  const unproven = durabilityUnproven(picture);
+  const loses = unseenNow(picture, now);
+  const unproven = loses === undefined ? durabilityUnproven(picture) : null;
   if (unproven !== null)
     return { possible: false, refusal: "durability-unproven", reason: unproven, notChosen: [] };
   const plan = planFailover({
@@ -88,6 +91,7 @@ export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | 
     primaryExecuted: primaryExecuted(picture, primary),
     vouches: picture.vouches,
     downtimes: downtimesNow(picture, now),
+    ...(loses === undefined ? {} : { loses: { primaryUuid: picture.state.value.primaryUuid, ...loses } }),
   });
   const limit = plan.possible ? limitNow(picture, now) : null;
   return limit === null ? plan : { possible: false, ...limit, notChosen: plan.notChosen };
@@ -100,9 +104,13 @@ function hasBaseline(picture: Picture, replicas: readonly ReplicaVote[], now: nu
   // A decider that was restarted in the middle: that replicas followed this very server and lost it is a
   // baseline that they remember for us.
   if (now - picture.startedMs < WARM_UP_MS) return false;
+  // Nor did anybody see a reign that was lost before it began; Baton itself had seen to it that the replicas follow.
+  const unborn = state.last?.outcome === "blocked" && ["failover", "switchover"].includes(state.last.kind);
   return replicas.some((vote) => {
     const r = picture.statuses.get(vote.node)?.status.replica;
-    return (vote.finds === "lost" || vote.finds === "silent") && r?.sourceUuid === state.primaryUuid;
+    return (
+      (vote.finds === "lost" || vote.finds === "silent") && (unborn || r?.sourceUuid === state.primaryUuid)
+    );
   });
 }
 
@@ -239,11 +247,15 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
 
   const problems: { code: DiagnosisCode; node: string; text: string }[] = [];
   const semi = present?.semiSync;
+  const policy = picture.declared?.policy;
+  const available = policy?.durability === "available";
+  const degraded = state.value.degraded !== undefined;
   if (
     present?.readOnly === false &&
     state.value.phase === "steady" &&
+    !available &&
     semi !== null &&
-    !(semi?.source && semi.sourceActive)
+    answersAlone(present, degraded)
   )
     problems.push({
       code: "semi-sync-off",
@@ -254,7 +266,19 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
     problems.push({
       code: "semi-sync-too-few-ackers",
       node: primary,
-      text: `${semi.clients} ackers are attached to ${primary}, a write needs ${semi.acks}`,
+      text: `${semi.clients} ackers are attached to ${primary}, a write needs ${semi.acks}: ${
+        available || degraded
+          ? "writes go on without"
+          : policy?.onAckLoss === "degrade"
+            ? `writes wait, for ${policy.degradeAfterMs / 1_000} s at most`
+            : "writes wait, by design"
+      }`,
+    });
+  if (degraded)
+    problems.push({
+      code: "durability-degraded",
+      node: primary,
+      text: `${primary} answers writes without waiting for acks`,
     });
   for (const fault of standingFaults(picture, now))
     if (fault.node === primary && fault.by === "repair" && fault.code !== "semi-sync-off")

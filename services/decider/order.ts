@@ -35,7 +35,9 @@ const YIELDS: Partial<Record<OperationKind, ReadonlySet<OperationKind>>> = {
   rejoin: new Set(["failover"]),
   reopen: new Set(["failover"]),
   repair: new Set(["failover"]),
-  rebuild: new Set(["failover", "reopen", "rejoin", "repair", "split-brain"]),
+  degrade: new Set(["failover"]),
+  restore: new Set(["failover"]),
+  rebuild: new Set(["failover", "reopen", "rejoin", "degrade", "restore", "repair", "split-brain"]),
 };
 
 export function operationName(cluster: string, order: Order): string {
@@ -91,6 +93,7 @@ export async function giveOrder(
     ...(order.byPerson === true ? { byPerson: true } : {}),
     ...(order.repair === undefined ? {} : { repair: order.repair }),
     ...(order.inject === true ? { inject: true } : {}),
+    ...(order.unseen === undefined ? {} : { unseen: order.unseen }),
     nodes: Object.fromEntries(nodes.map((n) => [n, statuses.get(n) ?? null])),
   };
   let expected = lastSequence;
@@ -105,8 +108,11 @@ export async function giveOrder(
         throw error;
       }
       // Somebody appended since we looked. If the state still stands, it was an order that came to nothing.
-      if (attempt === 2 || (ports.state(cluster)?.revision ?? 0) !== order.stateRevision)
+      if (attempt === 2 || (ports.state(cluster)?.revision ?? 0) !== order.stateRevision) {
+        // An order that comes too late, as of a decider that slept, may have taken the lock from who runs now: it is theirs again.
+        await ports.lockRemove(cluster, lockRevision).catch(() => false);
         return { ok: true, operation, by: "another" };
+      }
       expected = await ports.lastSequence(cluster);
     }
   }

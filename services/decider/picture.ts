@@ -15,7 +15,9 @@ import type {
 import { GtidSet } from "@baton/mysql/gtid";
 import { type Brakes, NO_BRAKES } from "@baton/protocol";
 import { dateEnds, type SetAside } from "./brakes.ts";
+import type { Ackers } from "./durability.ts";
 import type { Fault } from "./repairs.ts";
+import { noteWriting, type Writing } from "./writing.ts";
 
 export interface Seen {
   sample: Sample;
@@ -41,6 +43,10 @@ export interface Picture {
   } | null;
   /** Whether the bucket has been read: before that, "no state" means nothing. */
   readonly stateKnown: boolean;
+  /** When anything came last; a tick comes four times a second. */
+  readonly inputMs: number;
+  /** Samples that come before this were sent while this process slept. */
+  readonly deafUntilMs: number;
   readonly brakes: Brakes;
   /** Whether that bucket has been read: before that, nothing is ordered. */
   readonly brakesKnown: boolean;
@@ -63,14 +69,18 @@ export interface Picture {
   readonly suspectSinceMs: number | null;
   readonly lookedMs: number;
   readonly diagnosis: Diagnosis | null;
+  /** How fast the primary writes; noted only where a failover may lose something. */
+  readonly writing: Writing | null;
+  /** Whether the primary has the ackers that its writes need. */
+  readonly ackers: Ackers | null;
   /** node → since when it has been out of its place */
   readonly astraySince: ReadonlyMap<string, number>;
   /** What is broken and could be mended, gravest first. */
   readonly faults: readonly Fault[];
   /** When the primary's server started that was last seen writable in this reign, by its own clock. */
   readonly openedStartS: number | null;
-  /** The order given from this revision of the state, so that it is given once. */
-  readonly ordered: { readonly stateRevision: number; readonly atMs: number } | null;
+  /** The order given from this revision of the state, so that it is given once; none is given from it again before `untilMs`. */
+  readonly ordered: { readonly stateRevision: number; readonly untilMs: number } | null;
   /** node → when its ledger entry was last written from here */
   readonly vouchedMs: ReadonlyMap<string, number>;
 }
@@ -83,6 +93,8 @@ export function emptyPicture(cluster: string, now: number): Picture {
     declared: null,
     state: null,
     stateKnown: false,
+    inputMs: now,
+    deafUntilMs: Number.NEGATIVE_INFINITY,
     brakes: NO_BRAKES,
     brakesKnown: false,
     setAside: [],
@@ -96,6 +108,8 @@ export function emptyPicture(cluster: string, now: number): Picture {
     suspectSinceMs: null,
     lookedMs: Number.NEGATIVE_INFINITY,
     diagnosis: null,
+    writing: null,
+    ackers: null,
     astraySince: new Map(),
     faults: [],
     openedStartS: null,
@@ -123,6 +137,8 @@ function sameReign(a: ClusterState | undefined, b: ClusterState | null): boolean
 export function primaryExecuted(picture: Picture, primary: string): GtidSet {
   return GtidSet.parse(picture.statuses.get(primary)?.status.executed ?? "");
 }
+/** An order that could not be given, because of the lock of an operation that is ending above all: soon, but not as fast as NATS answers. */
+const ORDER_AGAIN_MS = 100;
 
 /** A lower count within this time is a late message, after it a prober that started again. */
 const LATE_MS = 1_000;
@@ -169,13 +185,30 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
       return { ...picture, vouches };
     }
     case "order-failed":
-      return picture.ordered?.stateRevision === input.stateRevision ? { ...picture, ordered: null } : picture;
+      return picture.ordered?.stateRevision === input.stateRevision
+        ? { ...picture, ordered: { ...picture.ordered, untilMs: now + ORDER_AGAIN_MS } }
+        : picture;
     case "tick":
       return { ...picture, unixOffsetMs: input.nowUnixMs - now };
   }
 }
 
+/** So long without even a tick means that this process slept: stopped, or its host stalled. */
+const SLEPT_MS = 1_000;
+/** What has piled up in the socket meanwhile is read within this time. */
+const DRAIN_MS = 100;
+
+/**
+ * Notes that something came. What a decider finds in its socket on waking was sent while it slept, and looks new to it: none of that
+ * counts, and nothing that it knew before.
+ */
+export function awaken(picture: Picture, now: number): Picture {
+  if (now - picture.inputMs <= SLEPT_MS) return { ...picture, inputMs: now };
+  return { ...picture, inputMs: now, deafUntilMs: now + DRAIN_MS, seen: new Map(), suspectSinceMs: null };
+}
+
 function foldSample(picture: Picture, sample: Sample, now: number): Picture {
+  if (now < picture.deafUntilMs) return picture;
   const known = picture.seen.get(sample.node);
   const last = known?.get(sample.prober);
   // A restarted prober keeps its name and counts from the beginning; what was overtaken on the way is not so late.
@@ -189,7 +222,20 @@ function foldSample(picture: Picture, sample: Sample, now: number): Picture {
   statuses.set(sample.node, { status: sample.status, atMs: now });
   const { readOnly, serverUuid, startedUnixS } = sample.status;
   const open = !readOnly && serverUuid === picture.state?.value.primaryUuid;
-  return { ...picture, seen, statuses, openedStartS: open ? startedUnixS : picture.openedStartS };
+  return {
+    ...picture,
+    seen,
+    statuses,
+    writing: writingAfter(picture, sample, now),
+    openedStartS: open ? startedUnixS : picture.openedStartS,
+  };
+}
+
+function writingAfter(picture: Picture, { node, status }: Sample, now: number): Writing | null {
+  const { policy } = picture.declared ?? {};
+  if (node !== picture.state?.value.primary || status === null || status.readOnly) return picture.writing;
+  if (policy?.durability !== "available" && policy?.onAckLoss !== "degrade") return null;
+  return noteWriting(picture.writing, status, now);
 }
 
 /** Forgets probers that have been silent for a minute, so that instances that came and went do not pile up. */

@@ -1,7 +1,7 @@
 /** Is each node where it belongs? Problems of single nodes, and which of them Baton leads home or mends by itself. */
 import type { DeclaredNode, DiagnosisCode, NodeStatus, RepairCode, Vouch } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
-import { ownTransactions, replicaSemiSyncFaults, whyStopped } from "@baton/protocol";
+import { isSameStart, ownTransactions, replicaSemiSyncFaults, whyStopped } from "@baton/protocol";
 import type { Picture } from "./picture.ts";
 
 /** Whether the node's channel points at the primary, by uuid or by declared address. */
@@ -17,7 +17,7 @@ function restartedSince(status: NodeStatus, vouch: Vouch | undefined): boolean {
   return (
     vouch === undefined ||
     vouch.serverUuid !== status.serverUuid ||
-    Math.abs(vouch.startedUnixS - status.startedUnixS) > 2
+    !isSameStart(vouch.startedUnixS, status.startedUnixS)
   );
 }
 
@@ -65,13 +65,13 @@ export function placeReplica(
             repair: "replica-wrong-source",
           };
   } else {
-    const left = state.leftStopped?.includes(node) === true;
+    const left = state.unrestored?.includes(node) === true;
     const stopped = whyStopped(r, left || restartedSince(status, picture.vouches.get(node)));
     if (stopped !== null) problems.push(stopped.code);
     if (stopped?.code === "replication-stopped" && stopped.startable)
       astray ??= {
         why: left
-          ? "an operation stopped it and could not start it again"
+          ? "an operation that was given up stopped its replication and could not start it again"
           : "it restarted and its replication stands still",
         repair: "replication-stopped",
       };

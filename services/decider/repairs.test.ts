@@ -68,7 +68,7 @@ describe("by itself", () => {
 
   it("what a rolled-back failover has left stopped, though no error says so", () => {
     const s = calm();
-    s.steady({ leftStopped: ["n3"] }, 9);
+    s.steady({ unrestored: ["n3"] }, 9);
     expect(watch(s, 4, { replica: { receiver: "off", receiverErrno: 2003 } })).toEqual(["rejoin n3"]);
   });
 

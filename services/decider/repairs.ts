@@ -7,7 +7,9 @@ import type { GtidSet } from "@baton/mysql/gtid";
 import {
   answersAlone,
   isCalm,
+  mayLose,
   ownTransactions,
+  penOf,
   primarySemiSyncFaults,
   waitingThoughHeld,
 } from "@baton/protocol";
@@ -153,9 +155,11 @@ function primaryFaults(
     .filter((of) => follows(of, state.value.primaryUuid, declared.nodes[node]));
   // Semi-sync switched on before they are there would stop every write.
   const enough = ackers.filter((of) => of.replica?.receiver === "on").length >= policy.acks;
-  if (answersAlone(status))
+  const loses = mayLose(declared, state.value);
+  if (policy.durability === "lossless" && answersAlone(status, loses))
     return fault("semi-sync-off", `${node} answers writes that no replica has acknowledged`, enough);
-  const wrong = primarySemiSyncFaults(status.semiSync, policy);
+  if (status.semiSync?.source !== true) return [];
+  const wrong = primarySemiSyncFaults(status.semiSync, penOf(policy, state.value));
   if (wrong.length > 0) return fault("semi-sync-broken", `${node} ${wrong.join(", ")}`, enough);
   const waiting = waitingThoughHeld(status, ackers, policy.acks);
   return waiting === null

@@ -16,12 +16,21 @@ export interface VoteSettings {
   heartbeatSilentMs: number;
 }
 
+type Live = ReadonlyMap<string, { region: string; atMs: number }>;
+
+/** The last answer: one judgement asks the same a dozen times. */
+let lastLive: { seen: Picture["seen"]; now: number; freshMs: number; live: Live } | null = null;
+
 /** prober → region, for every prober heard of lately, whatever node the sample was about. */
-export function liveProbers(
-  picture: Picture,
-  now: number,
-  s: VoteSettings,
-): Map<string, { region: string; atMs: number }> {
+export function liveProbers(picture: Picture, now: number, s: VoteSettings): Live {
+  if (lastLive?.seen === picture.seen && lastLive.now === now && lastLive.freshMs === s.freshMs)
+    return lastLive.live;
+  const live = findLive(picture, now, s);
+  lastLive = { seen: picture.seen, now, freshMs: s.freshMs, live };
+  return live;
+}
+
+function findLive(picture: Picture, now: number, s: VoteSettings): Live {
   const live = new Map<string, { region: string; atMs: number }>();
   for (const byProber of picture.seen.values()) {
     for (const [prober, seen] of byProber) {

@@ -17,7 +17,6 @@ import { decide, type Effect, type Order, type Settings } from "./decide.ts";
 import { giveOrder, type OrderPorts, type OrderResult } from "./order.ts";
 import { emptyPicture, type Input, type Picture } from "./picture.ts";
 import { Planner } from "./planner.ts";
-import { rehearse } from "./rehearsal.ts";
 import { leftToPerson } from "./repairs.ts";
 
 /** Freshness ends without a message to say so; this is how often that is noticed. */
@@ -29,6 +28,13 @@ const LOOK_EVERY_MS = 10;
 const RELEASE_TRIES = 20;
 const RELEASE_EVERY_MS = 100;
 
+export type WatcherContext = Pick<ServiceContext, "bus" | "log" | "instance" | "config">;
+
+export function settingsOf({ config, instance }: Pick<WatcherContext, "config" | "instance">): Settings {
+  const { heartbeatSilentMs, freshMs, retryMs } = config.decider;
+  return { decider: instance, heartbeatSilentMs, freshMs, retryMs };
+}
+
 export class Watcher {
   readonly #pictures = new Map<string, Picture>();
   readonly #sequences = new Map<string, number>();
@@ -38,17 +44,16 @@ export class Watcher {
   readonly #told = new Map<string, Diagnosis>();
   /** Clusters in maintenance: there is less to tell of them. */
   readonly #hushed = new Set<string>();
-  readonly #ctx: ServiceContext;
+  readonly #ctx: WatcherContext;
   readonly #settings: Settings;
   readonly #planner: Planner;
   readonly #stops: (() => void | Promise<void>)[] = [];
   readonly #known = { state: false, declared: false, brakes: false };
   #brakeOfAll: Brake | null = null;
 
-  constructor(ctx: ServiceContext) {
+  constructor(ctx: WatcherContext) {
     this.#ctx = ctx;
-    const { heartbeatSilentMs, freshMs, retryMs } = ctx.config.decider;
-    this.#settings = { decider: ctx.instance, heartbeatSilentMs, freshMs, retryMs };
+    this.#settings = settingsOf(ctx);
     this.#planner = new Planner(this.#settings, {
       decider: ctx.instance,
       plans: ctx.bus.bucket("baton_plans"),
@@ -61,7 +66,6 @@ export class Watcher {
 
   async start(): Promise<void> {
     const { bus } = this.#ctx;
-    await rehearse(this.#settings);
     this.#stops.push(
       await bus.bucket("baton_state").watch({
         onChange: (cluster, state, revision) => {

@@ -1,7 +1,7 @@
 /** The first reign: the one writable node is written down as primary of epoch 1. Nothing is changed on any node. */
 import { adopted, flavourRefusal } from "@baton/protocol";
 import type { Operation } from "./operation.ts";
-import { Refusal } from "./refusal.ts";
+import { Refusal, Superseded } from "./refusal.ts";
 
 export async function adopt(op: Operation): Promise<void> {
   const node = op.intent.node;
@@ -10,7 +10,10 @@ export async function adopt(op: Operation): Promise<void> {
     const others = Object.keys(op.declared.nodes).filter((n) => n !== node);
     const read = async (name: string) => (await op.hand(name, openMs)).status(openMs);
     const [status, ...rest] = await Promise.all([
-      read(node),
+      read(node).catch((error: unknown) => {
+        if (error instanceof Superseded) throw error;
+        throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
+      }),
       ...others.map((n) => read(n).catch(() => null)),
     ]);
     if (status.readOnly) throw new Refusal("state-changed", `${node} is read-only now`);

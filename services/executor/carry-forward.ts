@@ -4,12 +4,12 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, end } from "@baton/protocol";
+import { ackersOf, end, penOf } from "@baton/protocol";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { proveByCanary } from "./canary.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
-import { Refusal, Superseded } from "./refusal.ts";
+import { Refusal } from "./refusal.ts";
 import { applyBeforeStanding, assertNotStranded } from "./relay-logs.ts";
 import { standStill } from "./stand-still.ts";
 
@@ -32,7 +32,7 @@ export async function applyReceived(hand: Hand, status: NodeStatus, deadlineMs: 
 export async function carryForward(op: Operation, moved: ReadonlySet<string> = new Set()): Promise<void> {
   const candidate = op.state.primary;
   const planned = op.intent.kind === "switchover";
-  const { acks, deadlines } = op.declared.policy;
+  const { acks, deadlines, durability } = op.declared.policy;
   // After a failover the old primary is led home later, if it is clean; after a switchover it is known to be.
   const others = ackersOf(op.declared, candidate, op.state.quarantined).filter(
     (n) => planned || n !== op.intent.node,
@@ -43,24 +43,16 @@ export async function carryForward(op: Operation, moved: ReadonlySet<string> = n
     if (op.takenOver) await applyAll(op, hand);
     const d = hand.dialect;
     // A failover has stopped its receiver long since.
-    await hand.run([...(planned ? [d.stopReceiver] : []), ...d.openPrimary({ acks })], deadlines.openMs);
+    await hand.run(
+      [...(planned ? [d.stopReceiver] : []), ...d.openPrimary(penOf(op.declared.policy, op.state))],
+      deadlines.openMs,
+    );
     return { value: hand, summary: `${candidate} accepts writes` };
   });
   const repointing = op.step("repoint", () => repoint(op, candidate, others, moved));
   repointing.catch(() => undefined);
 
-  const hand = await opening.catch(async (error: unknown) => {
-    // A candidate that cannot even be connected to is as lost as one whose session broke.
-    if (error instanceof Superseded || !isOverdue(op)) throw error;
-    await block(
-      op,
-      error instanceof Refusal
-        ? error
-        : new Refusal("node-lost", `${candidate}: ${error instanceof Error ? error.message : error}`),
-    );
-    return null;
-  });
-  if (hand === null) return;
+  const hand = await opening;
   op.event(primaryChanged(op.intent, op.state, op.declared));
 
   await op.step("announce", async () => {
@@ -68,7 +60,8 @@ export async function carryForward(op: Operation, moved: ReadonlySet<string> = n
     // The old channel goes only now: it costs file work that no client should wait for, and stopped it is inert.
     await standStill(hand, deadlines.openMs);
     await hand.run(hand.dialect.resetReplication, deadlines.openMs);
-    const short = repointed.length < acks;
+    // Where writes need not wait for acks, they do not wait for followers either.
+    const short = durability === "lossless" && repointed.length < acks;
     await op.change(
       end(
         op.state,
@@ -93,27 +86,8 @@ export async function carryForward(op: Operation, moved: ReadonlySet<string> = n
     });
 }
 
-/** After the commit point the operation is taken up again and again, but not for ever. */
-const FORWARD_MOST_MS = 60_000;
-
-function isOverdue(op: Operation): boolean {
-  const startedUnixMs = op.state.operation?.startedUnixMs ?? 0;
-  return op.ports.nowUnixMs() - startedUnixMs > FORWARD_MOST_MS;
-}
-
-/** The candidate was lost after the commit point and did not come back: a person must decide. */
-async function block(op: Operation, why: Refusal): Promise<void> {
-  await op.change(end(op.state, "blocked", why.code, op.ports.nowUnixMs()));
-  const told = reignEnded(op.intent, op.state);
-  op.event({ ...told.event, summary: `${told.event.summary}: ${why.message}` });
-  op.alert({
-    ...told.alert,
-    summary: why.message,
-    action: `Bring ${op.state.primary} back: it holds the last history. Nothing accepts writes until then.`,
-  });
-}
-
-async function applyAll(op: Operation, hand: Hand): Promise<void> {
+/** For a node that nobody has watched applying what it received. */
+export async function applyAll(op: Operation, hand: Hand): Promise<void> {
   const { deadlines } = op.declared.policy;
   const status = await hand.status(deadlines.openMs);
   const r = status.replica;
@@ -158,19 +132,26 @@ async function repoint(
   };
 }
 
-/** Points a running replica at another source: by its receiver alone, or having applied all where that needs both threads to stand. */
+/**
+ * Points a running replica at another source: by its receiver alone, or having applied all where that needs both threads to
+ * stand. @throws Refusal state-changed when it is no replica
+ */
 export async function redirect(op: Operation, hand: Hand, candidate: string): Promise<void> {
   const d = hand.dialect;
   const { openMs, catchUpMs } = op.declared.policy.deadlines;
   const { target, account, tls } = sourceOf(op, candidate);
   if (!d.keepsRelayLogs) await applyBeforeStanding(hand, catchUpMs);
+  const [, ...sets] = await hand.run(
+    [d.keepsRelayLogs ? d.stopReceiver : d.stopReplication, d.statusSql],
+    openMs,
+  );
+  const { superReadOnly, semiSync } = d.parseStatus(sets);
+  // A former primary of an earlier reign may have come back just now, with somebody waiting for an ack: semi-sync switched
+  // off would answer OK. It is led home by `rejoin`, which shuts it first.
+  if (!superReadOnly || semiSync?.source === true)
+    throw new Refusal("state-changed", `${hand.node} is no replica: it was a primary and has not been shut`);
   await hand.run(
-    [
-      d.keepsRelayLogs ? d.stopReceiver : d.stopReplication,
-      ...d.becomeReplica,
-      d.redirectReceiver(target, account, { tls }),
-      d.startReplication,
-    ],
+    [...d.becomeReplica, d.redirectReceiver(target, account, { tls }), d.startReplication],
     openMs,
   );
 }

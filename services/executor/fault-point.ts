@@ -1,6 +1,6 @@
 /**
  * Lets the lab stop this process at an exact place in an operation: `BATON_FAULT_POINT=after:commit=kill` or
- * `before:open=pause` (SIGKILL, SIGSTOP), once a process, in failovers, switchovers and rebuilds that it began itself. This is how "killed after each step" is tried; unset, it does nothing.
+ * `before:open=pause` (SIGKILL, SIGSTOP), once a process, in failovers, switchovers and rebuilds that it began itself, and at the step `rejoin` whoever takes it. This is how "killed after each step" is tried; unset, it does nothing.
  * `BATON_FAULT_POINT=@FILE`: the file says where, while it is there. Whoever fires takes it away first, so that of many executors one does.
  */
 import { readFileSync, unlinkSync } from "node:fs";
@@ -36,7 +36,8 @@ function parse(text: string): FaultPoint | null {
 
 export function faultPoint(when: "before" | "after", kind: OperationKind, step: StepName): void {
   const wanted = file === null ? fixed : inFile(file);
-  if (wanted === null || fired || !KINDS.has(kind) || wanted.when !== when || wanted.step !== step) return;
+  if (wanted === null || fired || wanted.when !== when || wanted.step !== step) return;
+  if (!KINDS.has(kind) && step !== "rejoin") return;
   if (file === null) fired = true;
   else if (!takeAway(file)) return;
   process.kill(process.pid, wanted.signal);

@@ -18,7 +18,7 @@ export async function shut(op: Operation, hand: Hand, deadlineMs: number): Promi
     const closing = hand.run(hand.dialect.closeWrites, deadlineMs);
     closing.catch(() => undefined);
     // Not before the server has it: from then on no other commit begins.
-    await untilHeldOff(helper, hand, deadlineMs);
+    await untilHeldOff(op, helper, hand, deadlineMs);
     await killClients(helper, deadlineMs);
     await helper.run(helper.dialect.semiSyncSourceOff, deadlineMs);
     await closing;
@@ -34,8 +34,9 @@ export async function shut(op: Operation, hand: Hand, deadlineMs: number): Promi
 const LOOK_MS = 2;
 
 /** Waits until the closing statement has either returned or is seen waiting in the server. */
-async function untilHeldOff(helper: Hand, hand: Hand, deadlineMs: number): Promise<void> {
-  for (let waitedMs = 0; waitedMs < deadlineMs; waitedMs += LOOK_MS) {
+async function untilHeldOff(op: Operation, helper: Hand, hand: Hand, deadlineMs: number): Promise<void> {
+  const untilMs = op.ports.now() + deadlineMs;
+  while (op.ports.now() < untilMs) {
     const [rows] = await helper.run(helper.dialect.closingWrites, deadlineMs);
     if (Number(rows?.[0]?.closing ?? 0) > 0) return;
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));

@@ -1,9 +1,10 @@
 /** A switchover that came to nothing: the primary writes again, with semi-sync on first, and the candidate follows it as before. */
-import { end } from "@baton/protocol";
+import { end, leaving, penOf } from "@baton/protocol";
 import { redirect } from "./carry-forward.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import type { Refusal } from "./refusal.ts";
+import { startAgain } from "./start-again.ts";
 import type { Touched } from "./switchover.ts";
 
 export async function givePenBack(op: Operation, why: Refusal, touched: Touched): Promise<void> {
@@ -17,15 +18,20 @@ export async function givePenBack(op: Operation, why: Refusal, touched: Touched)
       touched.frozen && before?.writable.includes(old) === true ? open(op, old) : null,
       ...astray.map((node) => moveBack(op, node)),
     ]);
+    const unrestored: string[] = [];
     if (touched.stopped && candidate !== null && before?.receiverOn.includes(candidate))
       await op
         .hand(candidate, op.declared.policy.deadlines.openMs)
-        .then((hand) => hand.run(hand.dialect.startReceiver, op.declared.policy.deadlines.openMs))
-        // Its place is with the decider then, as any replica's that stands still.
-        .catch(() => undefined);
+        .then((hand) => startAgain(op, hand))
+        .catch(() => unrestored.push(candidate));
     // Blocked, and the decider gives it its pen back as soon as it answers again.
     await op.change(
-      end(op.state, penBack === null ? "rolled-back" : "blocked", why.code, op.ports.nowUnixMs()),
+      end(
+        leaving(op.state, unrestored),
+        penBack === null ? "rolled-back" : "blocked",
+        why.code,
+        op.ports.nowUnixMs(),
+      ),
     );
     return {
       value: penBack,
@@ -60,16 +66,16 @@ export async function givePenBack(op: Operation, why: Refusal, touched: Touched)
   });
 }
 
-/** A replica that was pointed at the candidate follows the primary again; one that fails is led home by the decider. */
+/** A replica that was, or was about to be, pointed at the candidate follows the primary again; one that fails is led home by the decider. */
 async function moveBack(op: Operation, node: string): Promise<void> {
   const { openMs } = op.declared.policy.deadlines;
   const to = op.declared.nodes[op.intent.candidate ?? ""];
   try {
     const hand = await op.hand(node, openMs);
     const r = (await hand.status(openMs)).replica;
-    if (r === null || r.sourceHost !== to?.host || r.sourcePort !== to.port) return;
     op.assertMine();
-    await redirect(op, hand, op.intent.node);
+    if (r?.sourceHost === to?.host && r?.sourcePort === to?.port) await redirect(op, hand, op.intent.node);
+    else if (r?.receiver === "off") await startAgain(op, hand);
   } catch {
     op.assertMine();
   }
@@ -77,13 +83,13 @@ async function moveBack(op: Operation, node: string): Promise<void> {
 
 /** Null, or why it could not be opened. The operation is known to be ours: a hand that was lost may be taken again. */
 async function open(op: Operation, node: string): Promise<string | null> {
-  const { acks, deadlines } = op.declared.policy;
+  const { deadlines } = op.declared.policy;
   const attempt = async (taking: Promise<Hand>): Promise<string | null> => {
     const hand = await taking;
     const { serverUuid } = await hand.status(deadlines.openMs);
     if (serverUuid !== op.state.primaryUuid) return `it is another server, ${serverUuid}`;
     op.assertMine();
-    await hand.run(hand.dialect.openPrimary({ acks }), deadlines.openMs);
+    await hand.run(hand.dialect.openPrimary(penOf(op.declared.policy, op.state)), deadlines.openMs);
     return null;
   };
   try {

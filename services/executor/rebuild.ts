@@ -4,10 +4,20 @@
  * it is quarantined and sends no acks; an executor that dies is followed by one that watches on, or starts over.
  */
 import type { NodeStatus } from "@baton/contracts";
-import { GtidSet, missingPrivileges } from "@baton/mysql";
-import { beginReplacing, chooseDonor, downtimesOf, end, healthyAckers, heldBy } from "@baton/protocol";
-import { beside, handOn } from "./ask-node.ts";
+import { GtidSet } from "@baton/mysql";
+import {
+  beginReplacing,
+  chooseDonor,
+  downtimesOf,
+  end,
+  healthyAckers,
+  heldBy,
+  leaving,
+} from "@baton/protocol";
+import { handOn } from "./ask-node.ts";
+import { beside } from "./beside.ts";
 import { type CloneState, clone, follow, readClone, teller } from "./clone.ts";
+import type { DumpPrograms } from "./dump.ts";
 import { killClients, shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
 import { beginAcknowledging, followUnacknowledged } from "./leave-quarantine.ts";
@@ -16,13 +26,11 @@ import { Refusal } from "./refusal.ts";
 import { executedOfPrimary } from "./rejoin.ts";
 import { salvage } from "./salvage.ts";
 import { standStill } from "./stand-still.ts";
+import { hasClonePlugin, replaceByDump, wayToCopy } from "./way-to-copy.ts";
 
 const POLL_MS = 100;
 /** A wait in slices, so that an operation that was taken away notices. */
 const APPLY_SLICE_MS = 2_000;
-/** BACKUP_ADMIN sends the data, CLONE_ADMIN receives them. */
-const SEND = [{ privileges: ["BACKUP_ADMIN"], on: "*.*", why: "" }];
-const RECEIVE = [{ privileges: ["CLONE_ADMIN"], on: "*.*", why: "" }];
 
 export async function rebuild(op: Operation): Promise<void> {
   const node = op.intent.node;
@@ -30,9 +38,10 @@ export async function rebuild(op: Operation): Promise<void> {
   const wasQuarantined = op.state.quarantined.includes(node);
   try {
     if (!(await carriedOn(op, node, untilMs))) {
-      const { donor, others } = await op.step("check", () => check(op, node));
+      const { donor, others, programs } = await op.step("check", () => check(op, node));
       if (op.state.unbuilt?.[node] === undefined) await op.step("salvage", () => save(op, node, others));
-      await op.step("clone", () => copy(op, node, donor, untilMs));
+      if (programs === null) await op.step("clone", () => copy(op, node, donor, untilMs));
+      else await op.step("dump", () => copyDumped(op, node, donor, programs, untilMs));
     }
     await op.step("rejoin", () => comeHome(op, node, untilMs));
   } catch (error) {
@@ -65,6 +74,8 @@ export async function rebuild(op: Operation): Promise<void> {
 async function carriedOn(op: Operation, node: string, untilMs: number): Promise<boolean> {
   const sinceS = op.state.unbuilt?.[node];
   if (sinceS === undefined) return false;
+  // Without the plugin there was no clone to watch: a dump ended with its executor.
+  if (!(await beside(op, node, hasClonePlugin).catch(() => true))) return false;
   return op.step("check", async () => {
     const found = await follow(op, node, sinceS, untilMs);
     const made = found.state === "completed";
@@ -105,8 +116,7 @@ async function check(op: Operation, node: string) {
   const notChosen = choice.notChosen as unknown[];
   if (!choice.ok) throw new Refusal("no-donor", choice.reason, { notChosen });
   const { donor } = choice;
-  await fitToClone(hand, "the node", RECEIVE, deadlines.openMs);
-  await beside(op, donor, (h) => fitToClone(h, "the donor", SEND, deadlines.openMs));
+  const programs = await wayToCopy(op, hand, donor);
   const others = healthyAckers(facts);
   const { acks } = op.declared.policy;
   const acksItself = statuses.get(node)?.replica?.receiver === "on" && !quarantined.includes(node);
@@ -116,29 +126,10 @@ async function check(op: Operation, node: string) {
       `without ${node} ${others.length} ackers are left, and a write waits for ${acks}: writes would stop for as long as the copy takes`,
     );
   return {
-    value: { donor, others },
-    summary: `${node} is to be copied from ${donor}: ${choice.reason}`,
-    detail: { donor, notChosen },
+    value: { donor, others, programs },
+    summary: `${node} is to be copied from ${donor}${programs === null ? "" : " by a dump"}: ${choice.reason}`,
+    detail: { donor, notChosen, by: programs === null ? "clone" : "dump" },
   };
-}
-
-async function fitToClone(hand: Hand, role: string, needed: typeof SEND, deadlineMs: number): Promise<void> {
-  const { clonePlugin, grants } = hand.dialect;
-  const [plugin, held] = await hand.run([clonePlugin, grants], deadlineMs);
-  if (plugin?.[0]?.status !== "ACTIVE")
-    throw new Refusal(
-      "cannot-clone",
-      `${hand.node}, ${role}, has no active clone plugin: INSTALL PLUGIN clone SONAME 'mysql_clone.so' there`,
-    );
-  const [missing] = missingPrivileges(
-    (held ?? []).map((row) => String(Object.values(row)[0])),
-    needed,
-  );
-  if (missing !== undefined)
-    throw new Refusal(
-      "cannot-clone",
-      `Baton's account lacks ${missing.privileges.join(", ")} on ${hand.node}, ${role}: GRANT it (deploy/mysql/grants.sql)`,
-    );
 }
 
 /** Nothing is destroyed before what only this node holds is stored elsewhere. */
@@ -178,7 +169,7 @@ async function save(op: Operation, node: string, others: readonly string[]) {
  * An acker leaves the count only when all that it may have acknowledged is held by k of those who stay, so that a failover
  * among them still finds every acknowledged write.
  */
-async function untilOthersHold(op: Operation, others: readonly string[], set: GtidSet, acks: number) {
+export async function untilOthersHold(op: Operation, others: readonly string[], set: GtidSet, acks: number) {
   const { catchUpMs, openMs } = op.declared.policy.deadlines;
   const untilMs = op.ports.now() + catchUpMs;
   for (;;) {
@@ -198,14 +189,20 @@ async function untilOthersHold(op: Operation, others: readonly string[], set: Gt
   }
 }
 
-async function copy(op: Operation, node: string, donor: string, untilMs: number) {
+/** Nobody uses the node any more, and the state says that its data go. Returns when, by the node's clock. */
+async function giveUpData(op: Operation, hand: Hand): Promise<number> {
   const { openMs } = op.declared.policy.deadlines;
-  const hand = await handOn(op, node);
   await standStill(hand, openMs);
   const [, , , clock] = await hand.run([...hand.dialect.isolate, hand.dialect.clock], openMs);
   const sinceS = Number(clock?.[0]?.nowS);
-  await beside(op, node, (h) => killClients(h, openMs));
-  await op.change(beginReplacing(op.state, node, sinceS));
+  await beside(op, hand.node, (h) => killClients(h, openMs));
+  await op.change(beginReplacing(op.state, hand.node, sinceS));
+  return sinceS;
+}
+
+async function copy(op: Operation, node: string, donor: string, untilMs: number) {
+  const hand = await handOn(op, node);
+  const sinceS = await giveUpData(op, hand);
   const beganMs = op.ports.now();
   let found: CloneState;
   try {
@@ -222,6 +219,32 @@ async function copy(op: Operation, node: string, donor: string, untilMs: number)
     value: null,
     summary: `${found.copiedBytes} bytes copied from ${donor}, and ${node} is back`,
     detail: { donor, bytes: found.copiedBytes, bytesPerS: Math.round((found.copiedBytes * 1_000) / tookMs) },
+  };
+}
+
+async function copyDumped(
+  op: Operation,
+  node: string,
+  donor: string,
+  programs: DumpPrograms,
+  untilMs: number,
+) {
+  const hand = await handOn(op, node);
+  const beganMs = op.ports.now();
+  const { bytes, executed } = await replaceByDump(
+    op,
+    hand,
+    programs,
+    { name: donor, target: targetOf(op, donor) },
+    targetOf(op, node),
+    untilMs,
+    () => giveUpData(op, hand).then(() => undefined),
+  );
+  const tookMs = op.ports.now() - beganMs;
+  return {
+    value: null,
+    summary: `${bytes} bytes dumped from ${donor} and loaded into ${node}`,
+    detail: { donor, bytes, bytesPerS: Math.round((bytes * 1_000) / tookMs), executed },
   };
 }
 
@@ -280,11 +303,18 @@ async function untilApplied(op: Operation, hand: Hand, set: string, untilMs: num
 async function giveUp(op: Operation, node: string, wasQuarantined: boolean, why: Refusal): Promise<void> {
   const begun = op.state.unbuilt?.[node] !== undefined;
   const intact = !begun || why.detail.touched === false;
-  if (intact && !wasQuarantined) await putBack(op, node).catch(() => undefined);
+  const unrestored: string[] = [];
+  if (intact && !wasQuarantined) await putBack(op, node).catch(() => unrestored.push(node));
   const { [node]: _, ...unbuilt } = op.state.unbuilt ?? {};
   const kept = op.state.quarantined.filter((n) => n !== node || wasQuarantined || !intact);
   await op.change(
-    end(intact ? { ...op.state, unbuilt } : op.state, "blocked", why.code, op.ports.nowUnixMs(), kept),
+    end(
+      leaving(intact ? { ...op.state, unbuilt } : op.state, unrestored),
+      "blocked",
+      why.code,
+      op.ports.nowUnixMs(),
+      kept,
+    ),
   );
   const next = `baton rebuild ${op.cluster} ${node}`;
   const state = intact

@@ -3,6 +3,7 @@
  * once; the sweep ends as soon as enough have answered that nothing more can be acknowledged.
  */
 import type { NodeStatus } from "@baton/contracts";
+import { MysqlFault } from "@baton/mysql";
 import { canVouch, isFenced } from "@baton/protocol";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
@@ -23,24 +24,37 @@ export interface Fence {
   failed: Map<string, string>;
   /** The old primary's own status, when it was fenced itself. */
   primary: { hand: Hand; status: NodeStatus } | null;
+  /** Its host refused the connection: no mysqld runs there now, and one that starts is read-only. */
+  primaryGone: boolean;
   /** Settles when every acker has answered or failed. */
   all: Promise<void>;
 }
 
-/** Enough have answered: the rest get this much longer, to be candidates too. */
+/** Where only the old primary itself could confirm: a silent one is waited for so long, beyond the replicas. */
+const SILENT_PRIMARY_MS = 1_000;
+/** Enough have answered, and enough to promote one and leave it k ackers: the rest get this much longer, to be candidates too. */
 const STRAGGLER_MS = 20;
 
 export async function fence(
   op: Operation,
   ackers: readonly string[],
   oldPrimary: string,
+  /** Acks prove nothing: every replica in reach is asked, and what the old primary may still answer counts as lost. */
+  loses: boolean,
   fencePrimary: (hand: Hand, deadlineMs: number) => Promise<NodeStatus>,
 ): Promise<Fence> {
   const { acks, deadlines } = op.declared.policy;
-  const result: Fence = { stopped: new Map(), failed: new Map(), primary: null, all: Promise.resolve() };
+  const result: Fence = {
+    stopped: new Map(),
+    failed: new Map(),
+    primary: null,
+    primaryGone: false,
+    all: Promise.resolve(),
+  };
   const vouches = op.ports.vouches(op.cluster);
 
   const fenced = () =>
+    !loses &&
     isFenced({
       ackers: ackers.length,
       acks,
@@ -48,6 +62,8 @@ export async function fence(
       primaryFenced: result.primary !== null,
     });
 
+  // Whoever answers later must not be touched: by then the operation may be putting things back.
+  let over = false;
   await new Promise<void>((resolve) => {
     const deadline = setTimeout(resolve, deadlines.fenceMs);
     let straggler: NodeJS.Timeout | undefined;
@@ -57,12 +73,13 @@ export async function fence(
         clearTimeout(deadline);
         clearTimeout(straggler);
         resolve();
-      } else if (fenced()) straggler ??= setTimeout(resolve, STRAGGLER_MS);
+      } else if (fenced() && result.stopped.size > acks) straggler ??= setTimeout(resolve, STRAGGLER_MS);
+      else if (loses && pending === 0) straggler ??= setTimeout(resolve, SILENT_PRIMARY_MS);
     };
     let primaryDone = false;
     const each = ackers.map(async (node) => {
       try {
-        const stopped = await stopReceiver(op, node, deadlines.fenceMs);
+        const stopped = await stopReceiver(op, node, deadlines.fenceMs, () => over);
         const finding = canVouch(stopped.status, vouches.get(node));
         result.stopped.set(node, { node, ...stopped, vouches: finding.canVouch, why: finding.reason });
       } catch (error) {
@@ -75,9 +92,11 @@ export async function fence(
     void op
       .hand(oldPrimary, deadlines.fenceMs)
       .then(async (hand) => {
+        if (over) return;
         result.primary = { hand, status: await fencePrimary(hand, deadlines.fenceMs) };
       })
       .catch((error: unknown) => {
+        result.primaryGone = error instanceof MysqlFault && error.outcome === "refused";
         result.failed.set(oldPrimary, error instanceof Error ? error.message : String(error));
       })
       .finally(() => {
@@ -86,7 +105,12 @@ export async function fence(
       });
   });
 
-  if (fenced()) return result;
+  over = true;
+  if (fenced() || (loses && result.stopped.size > 0)) return result;
+  if (loses)
+    throw new Refusal("ackers-unreachable", "no replica could be reached", {
+      failed: Object.fromEntries(result.failed),
+    });
   const mute = [...result.stopped.values()].filter((s) => !s.vouches);
   const said = Object.fromEntries(result.failed);
   if (result.stopped.size >= ackers.length - acks + 1) {
@@ -105,10 +129,13 @@ async function stopReceiver(
   op: Operation,
   node: string,
   deadlineMs: number,
+  isOver: () => boolean,
 ): Promise<{ hand: Hand; status: NodeStatus }> {
   const hand = await op.hand(node, deadlineMs);
   op.assertMine();
   await keepReceived(hand, deadlineMs);
+  // Nobody waits for it any more, and who rolls back would not know that it was stopped.
+  if (isOver()) throw new Refusal("deadline-exceeded", `${node} answered only after the fence had ended`);
   const { stopReceiver: stop, statusSql } = hand.dialect;
   const results = await hand.run([stop, statusSql], deadlineMs);
   const status = hand.dialect.parseStatus(results.slice(1));

@@ -6,6 +6,7 @@
 import type { NodeStatus, RefusalCode } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
 import { end, heldBy } from "@baton/protocol";
+import { beside } from "./beside.ts";
 import { followPrimary } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
@@ -63,16 +64,16 @@ async function check(op: Operation, node: string, primary: string) {
 /** All that is in the cluster's history now. @throws Refusal when the primary is not the server that the state names */
 export async function executedOfPrimary(op: Operation, primary: string): Promise<GtidSet> {
   const { deadlines } = op.declared.policy;
-  const primaryHand = await op.hand(primary, deadlines.openMs).catch((error: unknown) => {
-    throw new Refusal("node-lost", `${primary}: ${error instanceof Error ? error.message : error}`);
+  // Not by a hand: the last operation's canary may hold the primary's lock until somebody acknowledges again, this very node perhaps.
+  const [of, owned] = await beside(op, primary, async (look) => {
+    const d = look.dialect;
+    const [rows, ...sets] = await look.run([d.ownedSql, d.statusSql], deadlines.openMs);
+    return [d.parseStatus(sets), d.owned(rows ?? [])];
   });
-  const d = primaryHand.dialect;
-  const [owned, ...sets] = await primaryHand.run([d.ownedSql, d.statusSql], deadlines.openMs);
-  const of = d.parseStatus(sets);
   if (of.readOnly || of.serverUuid !== op.state.primaryUuid)
     throw new Refusal("state-changed", `${primary} is not the writable server that the state names`);
   // A write that waits for this very node's ack is in its relay log and on the primary not executed yet.
-  return GtidSet.parse(of.executed).union(GtidSet.parse(d.owned(owned ?? [])));
+  return GtidSet.parse(of.executed).union(GtidSet.parse(owned));
 }
 
 async function leadHome(op: Operation, hand: Hand, node: string, primary: string): Promise<void> {

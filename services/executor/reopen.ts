@@ -2,9 +2,11 @@
  * The lawful primary restarted before anybody took its place, and booted read-only. It holds everything it ever
  * acknowledged, so it gets its pen back, with semi-sync first. The epoch stays: it is the same reign.
  */
-import { end } from "@baton/protocol";
+import { end, penOf } from "@baton/protocol";
+import { applyAll } from "./carry-forward.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
+import { standStill } from "./stand-still.ts";
 
 export async function reopen(op: Operation): Promise<void> {
   const node = op.state.primary;
@@ -30,8 +32,19 @@ export async function reopen(op: Operation): Promise<void> {
         },
       };
     });
+    // A candidate that was lost between its promotion and its opening still has the channel of its time as a replica.
+    const channel = (await hand.status(openMs)).replica !== null;
+    if (channel)
+      await op.step("catch-up", async () => {
+        await applyAll(op, hand);
+        return { value: null, summary: `${node} has applied all that it had received as a replica` };
+      });
     await op.step("open", async () => {
-      await hand.run(hand.dialect.openPrimary({ acks: op.declared.policy.acks }), openMs);
+      await hand.run(hand.dialect.openPrimary(penOf(op.declared.policy, op.state)), openMs);
+      if (channel) {
+        await standStill(hand, openMs);
+        await hand.run(hand.dialect.resetReplication, openMs);
+      }
       const opened = { ...op.state, primaryStartedUnixS: startedUnixS };
       await op.change(end(opened, "completed", null, op.ports.nowUnixMs()));
       return { value: null, summary: `${node} accepts writes again` };

@@ -3,7 +3,8 @@
  * that the history has them and the node may be promoted again. The node keeps its rows, and the others never get them.
  */
 import { ownTransactions } from "@baton/protocol";
-import { beside, handOn } from "./ask-node.ts";
+import { handOn } from "./ask-node.ts";
+import { beside } from "./beside.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 import { executedOfPrimary } from "./rejoin.ts";

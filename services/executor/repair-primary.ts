@@ -1,8 +1,9 @@
 /** The open primary: its semi-sync settings, and commits that wait for an ack that was lost on its way. It is never closed for this. */
 import type { NodeStatus, RepairCode } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, heldBy, waitingThoughHeld } from "@baton/protocol";
-import { beside, handOn } from "./ask-node.ts";
+import { ackersOf, heldBy, penOf, waitingThoughHeld } from "@baton/protocol";
+import { handOn } from "./ask-node.ts";
+import { beside } from "./beside.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
@@ -63,7 +64,7 @@ async function followers(op: Operation): Promise<Map<string, NodeStatus>> {
  */
 async function waitForAcksAgain(op: Operation, hand: Hand): Promise<string> {
   const { acks, deadlines } = op.declared.policy;
-  await hand.run(hand.dialect.semiSyncSource({ acks }), deadlines.openMs);
+  await hand.run(hand.dialect.semiSyncSource(penOf(op.declared.policy, op.state)), deadlines.openMs);
   const executed = GtidSet.parse((await hand.status(deadlines.openMs)).executed);
   const untilMs = op.ports.now() + deadlines.catchUpMs;
   for (;;) {

@@ -5,8 +5,10 @@ import type { Before, ClusterState, DeclaredCluster, Intent, OperationKind } fro
 import { ackersOf, claim, declined, describeWindow, downtimeOf, heldBack, takeOver } from "@baton/protocol";
 import { adopt } from "./adopt.ts";
 import { primaryChanged, reignEnded } from "./announcement.ts";
+import { degrade, restore } from "./degrade.ts";
 import { failover } from "./failover.ts";
 import { Operation, type Ports } from "./operation.ts";
+import { giveUpOverdue, isOverdue } from "./overdue.ts";
 import { rebuild } from "./rebuild.ts";
 import { Refusal, Superseded } from "./refusal.ts";
 import { rejoin } from "./rejoin.ts";
@@ -40,12 +42,20 @@ export function beforeOf(intent: Intent): Before {
       .filter(([node, s]) => node !== intent.node && s?.replica != null && s.replica.receiver !== "off")
       .map(([node]) => node),
     writable: entries.filter(([, s]) => s?.readOnly === false).map(([node]) => node),
+    sources: Object.fromEntries(
+      entries.flatMap(([node, s]) =>
+        s?.replica == null ? [] : [[node, { host: s.replica.sourceHost, port: s.replica.sourcePort }]],
+      ),
+    ),
+    applierOff: entries.filter(([, s]) => s?.replica?.applier === "off").map(([node]) => node),
   };
 }
 
 export interface RunResult {
   entry: Entry;
   operation: Operation | null;
+  /** It belongs to another now, or to nobody: whether it has ended is not known here. */
+  left: boolean;
 }
 
 /**
@@ -66,7 +76,7 @@ export async function runIntent(
     entry = entryOf(intent, found);
   }
   if (entry === "ended" && found !== null) await tellAgain(intent, found.value, declared, ports);
-  if (entry === "too-late" || entry === "ended") return { entry, operation: null };
+  if (entry === "too-late" || entry === "ended") return { entry, operation: null, left: false };
 
   const op = new Operation(intent, declared, found, ports, entry === "take-over");
   onOperation(op);
@@ -99,6 +109,8 @@ export async function runIntent(
       if (intent.kind === "failover") await failover(op);
       else if (intent.kind === "switchover") await switchover(op);
       else if (intent.kind === "reopen") await reopen(op);
+      else if (intent.kind === "degrade") await degrade(op);
+      else if (intent.kind === "restore") await restore(op);
       else if (intent.kind === "rebuild") await rebuild(op);
       else if (intent.kind === "repair") await repair(op);
       else if (intent.kind === "split-brain") await splitBrain(op);
@@ -107,9 +119,15 @@ export async function runIntent(
   } catch (error) {
     if (error instanceof Superseded) {
       op.supersede(error.code, error.message);
-      return { entry, operation: op };
+      // Whoever took it may come to nothing; while the state names this operation, somebody must go on with it.
+      return { entry, operation: op, left: true };
     }
-    if (error instanceof Refusal && (intent.kind === "adopt" || op.hasEnded)) return { entry, operation: op };
+    if (error instanceof Refusal && (intent.kind === "adopt" || op.hasEnded))
+      return { entry, operation: op, left: false };
+    if (intent.kind !== "adopt" && isOverdue(op)) {
+      await giveUpOverdue(op, error);
+      return { entry, operation: op, left: false };
+    }
     // After the commit point there is no way but forward: the intent comes again, to this executor or another.
     op.supersede("internal", error instanceof Error ? error.message : String(error));
     throw error;
@@ -117,7 +135,7 @@ export async function runIntent(
     op.tellEnd();
     await op.letGo(PUBLISH_MS);
   }
-  return { entry, operation: op };
+  return { entry, operation: op, left: false };
 }
 
 /**

@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { dialectFor, GtidSet } from "@baton/mysql";
 import { afterAll, expect, test } from "vitest";
+import { findClient } from "./client-program.ts";
 import type { Hand } from "./hand.ts";
-import { findMysqlbinlog, salvage } from "./salvage.ts";
+import { salvage } from "./salvage.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "baton-salvage-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -41,7 +42,9 @@ async function withBinary(script: string) {
 }
 
 test("without a mysqlbinlog there is none, and a named one is not looked for elsewhere", () => {
-  expect(findMysqlbinlog({ BATON_MYSQLBINLOG: join(dir, "nothing"), PATH: process.env.PATH })).toBeNull();
+  expect(
+    findClient("mysqlbinlog", { BATON_MYSQLBINLOG: join(dir, "nothing"), PATH: process.env.PATH }),
+  ).toBeNull();
 });
 
 test("begins at the file that holds the first, and keeps the password off the command line", async () => {

@@ -3,11 +3,10 @@
  * decoded rows where a mysqlbinlog is found. It reads over the network as a replica does, so no shell on the host is needed.
  */
 import { spawn } from "node:child_process";
-import { accessSync, constants } from "node:fs";
-import { delimiter, dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import type { MysqlAccess } from "@baton/contracts";
 import { GtidSet, type Target } from "@baton/mysql";
+import { findClient } from "./client-program.ts";
 import type { Hand } from "./hand.ts";
 
 export interface Salvaged {
@@ -31,7 +30,7 @@ export async function salvage(
   access: MysqlAccess,
   deadlineMs: number,
 ): Promise<Salvaged> {
-  const binary = findMysqlbinlog();
+  const binary = findClient("mysqlbinlog");
   if (binary === null)
     return nothing(
       "no mysqlbinlog was found (BATON_MYSQLBINLOG, beside BATON_MYSQLD, PATH): only the GTIDs are kept",
@@ -48,26 +47,6 @@ export async function salvage(
 
 function nothing(lacking: string): Salvaged {
   return { events: null, truncated: false, lacking };
-}
-
-export function findMysqlbinlog(env: NodeJS.ProcessEnv = process.env): string | null {
-  if (env.BATON_MYSQLBINLOG) return executable(env.BATON_MYSQLBINLOG) ? env.BATON_MYSQLBINLOG : null;
-  const folders = [
-    ...(env.BATON_MYSQLD ? [dirname(resolve(env.BATON_MYSQLD))] : []),
-    ...(env.PATH ?? "").split(delimiter).filter(Boolean),
-    // The servers that this repository fetches for itself.
-    resolve(import.meta.dirname, "../../.toolchain/mysql/bin"),
-  ];
-  return folders.map((folder) => join(folder, "mysqlbinlog")).find(executable) ?? null;
-}
-
-function executable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** The newest file before which none of the transactions was written. */

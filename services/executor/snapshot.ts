@@ -1,7 +1,7 @@
 /** What every node says of itself at one moment: its sets, its position, who is connected. For the audit of a split brain. */
 import type { Event, NodeStatus } from "@baton/contracts";
 import type { Row } from "@baton/mysql";
-import { beside } from "./ask-node.ts";
+import { beside } from "./beside.ts";
 import type { Operation } from "./operation.ts";
 
 export interface Look {

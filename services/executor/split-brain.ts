@@ -5,7 +5,7 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import type { GtidSet } from "@baton/mysql";
-import { ackersOf, arbitrate, commit, downtimesOf, end, heldBy, type Ruling } from "@baton/protocol";
+import { ackersOf, arbitrate, commit, downtimesOf, end, heldBy, penOf, type Ruling } from "@baton/protocol";
 import { handOn } from "./ask-node.ts";
 import { applyReceived, carryForward } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
@@ -154,7 +154,7 @@ async function judge(op: Operation, { rivals, closed }: Scene, held: Held) {
 
 /** The primary of the state writes, and whoever has written beside it is quarantined. The reign goes on. */
 async function keepPrimary(op: Operation, { rivals, closed }: Scene, held: Held): Promise<void> {
-  const { acks, deadlines } = op.declared.policy;
+  const { deadlines } = op.declared.policy;
   const { primary } = op.state;
   await op.step("resume", async () => {
     if (!closed) return { value: null, summary: `${primary} was never closed` };
@@ -163,7 +163,7 @@ async function keepPrimary(op: Operation, { rivals, closed }: Scene, held: Held)
     if (!wasOpen && op.intent.candidate !== primary)
       return { value: null, summary: `${primary} stays read-only, as it was found` };
     const hand = await handOn(op, primary);
-    await hand.run(hand.dialect.openPrimary({ acks }), deadlines.openMs);
+    await hand.run(hand.dialect.openPrimary(penOf(op.declared.policy, op.state)), deadlines.openMs);
     return { value: null, summary: `${primary} accepts writes again` };
   });
   const errant = errantBeside(held, primary, rivals);
@@ -207,7 +207,8 @@ async function crown(op: Operation, node: string, held: Held) {
   await applyReceived(hand, held.get(node) as NodeStatus, deadlines.catchUpMs);
   await standStill(hand, deadlines.openMs);
   const { serverUuid, startedUnixS } = await hand.status(deadlines.openMs);
-  await op.change(commit({ ...op.state, quarantined, undecided: [] }, node, serverUuid, startedUnixS));
+  const next = { ...op.state, quarantined, undecided: [], primaryStartedUnixS: startedUnixS };
+  await op.change(commit(next, node, serverUuid, op.ports.nowUnixMs()));
   await Promise.all(
     [...errant.keys()].map((name) =>
       isolate(op, name).catch((error: unknown) => {
@@ -275,13 +276,15 @@ function tellResolved(op: Operation): void {
  */
 async function giveUp(op: Operation, scene: Scene | null, why: Refusal): Promise<void> {
   const { primary } = op.state;
-  const { acks, deadlines } = op.declared.policy;
+  const { deadlines } = op.declared.policy;
   const compete = why.code === "diverged" || (op.state.undecided ?? []).length > 0;
   const before = op.state.operation?.before.writable ?? [];
   await op.confirmMine();
   if (!compete && scene?.closed === true && before.includes(primary))
     await handOn(op, primary)
-      .then((hand) => hand.run(hand.dialect.openPrimary({ acks }), deadlines.openMs))
+      .then((hand) =>
+        hand.run(hand.dialect.openPrimary(penOf(op.declared.policy, op.state)), deadlines.openMs),
+      )
       .catch(() => undefined);
   const rivals = scene?.rivals ?? [];
   const undecided = compete ? [...new Set([primary, ...rivals, ...(op.state.undecided ?? [])])] : [];

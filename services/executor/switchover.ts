@@ -71,7 +71,8 @@ async function towardsCommit(op: Operation, touched: Touched): Promise<void> {
     touched.stopped = true;
     // It has received all that there is; stopped while the state is written, it costs no client a moment.
     void candidate.run(candidate.dialect.stopReceiver, openMs).catch(() => undefined);
-    await op.change(commit(op.state, candidate.node, status.serverUuid, status.startedUnixS));
+    const opening = { ...op.state, primaryStartedUnixS: status.startedUnixS };
+    await op.change(commit(opening, candidate.node, status.serverUuid, op.ports.nowUnixMs()));
     return {
       value: null,
       summary: `${candidate.node} is the primary of epoch ${op.epoch}; from here there is no way back`,
@@ -171,8 +172,14 @@ async function comeClose(op: Operation, old: Hand, candidate: Hand) {
 
 /** The point of the whole: the candidate has applied the last transaction of the old reign, and holds no other. */
 async function holdExactly(candidate: Hand, last: string) {
-  await untilApplied(candidate, last, LAST_WAIT_MS);
-  const status = await candidate.status(LAST_WAIT_MS);
+  // One round trip: clients wait for it.
+  const { dialect: d } = candidate;
+  const [rows, ...sets] = await candidate.run(
+    [d.waitApplied(last, LAST_WAIT_MS), d.statusSql],
+    LAST_WAIT_MS + 1_000,
+  );
+  if (!d.applied(rows ?? [])) throw notApplied(candidate, last, LAST_WAIT_MS);
+  const status = d.parseStatus(sets);
   const extra = GtidSet.parse(status.executed).subtract(GtidSet.parse(last));
   if (!extra.isEmpty())
     throw new Refusal("not-clean", `${candidate.node} holds ${extra}, which the primary has not`);
@@ -185,9 +192,12 @@ async function holdExactly(candidate: Hand, last: string) {
 
 async function untilApplied(hand: Hand, set: string, withinMs: number): Promise<void> {
   const [rows] = await hand.run(hand.dialect.waitApplied(set, withinMs), withinMs + 1_000);
-  if (!hand.dialect.applied(rows ?? []))
-    throw new Refusal(
-      "catch-up-timeout",
-      `${hand.node} did not apply ${set} within ${Math.round(withinMs)} ms`,
-    );
+  if (!hand.dialect.applied(rows ?? [])) throw notApplied(hand, set, withinMs);
+}
+
+function notApplied(hand: Hand, set: string, withinMs: number): Refusal {
+  return new Refusal(
+    "catch-up-timeout",
+    `${hand.node} did not apply ${set} within ${Math.round(withinMs)} ms`,
+  );
 }

@@ -3,10 +3,13 @@
  * takes is replaced in the background; one that closes is opened again, sooner or later, for ever.
  */
 import type { DeclaredCluster, MysqlAccess } from "@baton/contracts";
-import { type Dialect, dialectFor, openSession, type Session } from "@baton/mysql";
+import { type Dialect, dialectFor, type openSession, type Session } from "@baton/mysql";
+
+export type OpenSession = typeof openSession;
 
 export interface WarmOptions {
   name: string;
+  open: OpenSession;
   access(cluster: string): MysqlAccess;
   onNote(cluster: string, node: string, text: string): void;
 }
@@ -106,7 +109,7 @@ export class WarmSessions {
   }
 
   async #connect(slot: Slot, connectMs: number): Promise<{ session: Session; dialect: Dialect }> {
-    const session = await openSession({ host: slot.host, port: slot.port }, this.#o.access(slot.cluster), {
+    const session = await this.#o.open({ host: slot.host, port: slot.port }, this.#o.access(slot.cluster), {
       connectTimeoutMs: connectMs,
       name: this.#o.name,
     });

@@ -1,5 +1,5 @@
 /** The executor's shell: takes intents from the stream, keeps the warm copies, runs one operation a cluster at a time. */
-import type { Consumer } from "@baton/bus";
+import { type Consumer, LeftToAnother } from "@baton/bus";
 import {
   ALL_CLUSTERS,
   type Brake,
@@ -9,24 +9,25 @@ import {
   MESSAGES,
   type Vouch,
 } from "@baton/contracts";
-import type { Dialect, Session } from "@baton/mysql";
+import { type Dialect, openSession, type Session } from "@baton/mysql";
 import type { Brakes } from "@baton/protocol";
 import type { ServiceContext } from "@baton/runtime";
 import { faultPoint } from "./fault-point.ts";
 import { SessionHand } from "./hand.ts";
 import { Lease } from "./lease.ts";
 import type { Operation, Ports } from "./operation.ts";
-import { rehearse } from "./rehearsal.ts";
 import { runIntent } from "./run.ts";
-import { WarmSessions } from "./warm-sessions.ts";
+import { type OpenSession, WarmSessions } from "./warm-sessions.ts";
 
 /** A dead executor's intent is delivered to another after this time; a running one says so three times as often. */
 const ACK_WAIT_MS = 5_000;
 /** Operations of different clusters side by side. */
 const CONCURRENCY = 16;
 
+export type WorkerContext = Pick<ServiceContext, "bus" | "log" | "instance" | "access">;
+
 export class Worker {
-  readonly #ctx: ServiceContext;
+  readonly #ctx: WorkerContext;
   readonly #declared = new Map<string, DeclaredCluster>();
   readonly #states = new Map<string, { value: ClusterState; revision: number }>();
   readonly #vouches = new Map<string, Map<string, Vouch>>();
@@ -37,9 +38,11 @@ export class Worker {
   readonly #stops: (() => void | Promise<void>)[] = [];
   #consumer: Consumer | null = null;
 
-  constructor(ctx: ServiceContext) {
+  /** `open`: how a node is connected to; the simulation has its own. */
+  constructor(ctx: WorkerContext, open: OpenSession = openSession) {
     this.#ctx = ctx;
     this.#sessions = new WarmSessions({
+      open,
       name: `baton-executor ${ctx.instance}`,
       access: (cluster) => ctx.access(cluster),
       onNote: (cluster, node, text) => ctx.log.info({ cluster, node }, `${cluster}.${node}: ${text}`),
@@ -81,7 +84,6 @@ export class Worker {
         },
       }),
     );
-    await rehearse();
     await this.#warmLocks();
     this.#consumer = await bus.consume(
       [MESSAGES.intent],
@@ -92,7 +94,7 @@ export class Worker {
         concurrency: CONCURRENCY,
         deliver: "all",
       },
-      async (_message, intent, meta) => this.#take(intent as Intent, meta.traceparent),
+      async (_message, intent, meta) => this.#take(intent as Intent, meta.traceparent, meta.redelivered),
     );
   }
 
@@ -123,15 +125,17 @@ export class Worker {
   }
 
   /** The same intent may be delivered again while it still runs here, after NATS was away: it is run once. */
-  async #take(intent: Intent, traceparent: string | null): Promise<void> {
+  async #take(intent: Intent, traceparent: string | null, redelivered: boolean): Promise<void> {
     const already = this.#running.get(intent.operation);
     if (already !== undefined) return already;
-    const run = this.#run(intent, traceparent).finally(() => this.#running.delete(intent.operation));
+    const run = this.#run(intent, traceparent, redelivered).finally(() =>
+      this.#running.delete(intent.operation),
+    );
     this.#running.set(intent.operation, run);
     return run;
   }
 
-  async #run(intent: Intent, traceparent: string | null): Promise<void> {
+  async #run(intent: Intent, traceparent: string | null, redelivered: boolean): Promise<void> {
     const { bus, log, instance } = this.#ctx;
     const declared =
       this.#declared.get(intent.cluster) ?? (await bus.bucket("baton_clusters").get(intent.cluster))?.value;
@@ -143,6 +147,12 @@ export class Worker {
       return;
     }
     const locks = bus.bucket("baton_locks");
+    if (redelivered) {
+      // An operation that gave way to another is gone on with only when that one is over.
+      const holder = (await locks.get(intent.cluster))?.value;
+      if (holder !== undefined && holder.operation !== intent.operation)
+        throw new LeftToAnother(`${intent.cluster} is locked by ${holder.operation}`);
+    }
     let running: Operation | null = null;
     const lease = new Lease(
       intent.cluster,
@@ -154,7 +164,7 @@ export class Worker {
     lease.begin();
     const beganMs = performance.now();
     try {
-      const { entry, operation } = await runIntent(
+      const { entry, operation, left } = await runIntent(
         intent,
         declared,
         this.#states.get(intent.cluster) ?? null,
@@ -163,7 +173,8 @@ export class Worker {
           running = op;
         },
       );
-      const last = operation?.state.last;
+      // When it was left, the last to end is another.
+      const last = left ? null : operation?.state.last;
       log.info(
         {
           cluster: intent.cluster,
@@ -177,7 +188,9 @@ export class Worker {
           ? `${intent.operation}: nothing to do, it is ${entry === "ended" ? "ended already" : "too late"}`
           : `${intent.operation}: ${last?.outcome ?? "left to another"}${last?.code ? ` (${last.code})` : ""}`,
       );
+      if (left) throw new LeftToAnother(`${intent.operation} passed to another`);
     } catch (error) {
+      if (error instanceof LeftToAnother) throw error;
       log.error(
         { err: error, operation: intent.operation },
         `${intent.operation}: interrupted; it is taken up again`,

@@ -101,11 +101,31 @@ const presence = {
   http: "127.0.0.1:9475",
 };
 const node = { host: "10.0.0.1", port: 3306, region: "east", promotion: "neutral" };
+const loss = {
+  known: "2174b383-5441-11e8-b90a-c80aa9429562:6-7",
+  count: 2,
+  unseen: 5,
+  unseenMs: 900,
+  atMost: 7,
+  unfenced: false,
+};
 const policy = {
   durability: "lossless",
   acks: 1,
+  ackTimeoutMs: 1_000,
+  onAckLoss: "degrade",
+  degradeAfterMs: 5_000,
+  loss: { maxTransactions: 10 },
   rejoin: true,
-  deadlines: { fenceMs: 2_000, catchUpMs: 30_000, openMs: 5_000, proveMs: 10_000 },
+  lagCeilingMs: 10_000,
+  deadlines: {
+    fenceMs: 2_000,
+    catchUpMs: 30_000,
+    preferMs: 5_000,
+    openMs: 5_000,
+    forwardMs: 60_000,
+    proveMs: 10_000,
+  },
 };
 
 export const SAMPLES: Record<string, Json> = {
@@ -125,6 +145,7 @@ export const SAMPLES: Record<string, Json> = {
     decider: "decider-a",
     candidate: null,
     byPerson: true,
+    unseen: { ms: 900, transactions: 5 },
     nodes: { n1: null, n2: status },
   },
   step: {
@@ -204,7 +225,8 @@ export const SAMPLES: Record<string, Json> = {
         brake: null,
         maintenance: [window],
         planned,
-        failover: { possible: true, candidate: "n2", refusal: null, reason: "" },
+        failover: { possible: true, candidate: "n2", refusal: null, reason: "", loss },
+        durability: "degraded since 12:00",
         probers: [{ prober: "prober-a", region: "east", lastSampleAgeMs: 100 }],
       },
     ],
@@ -318,8 +340,15 @@ export const SAMPLES: Record<string, Json> = {
       executor: "executor-a",
       takeovers: 1,
       startedUnixMs: 1_700_000_000_000,
+      committedUnixMs: 1_700_000_000_100,
       candidate: "n2",
-      before: { receiverOn: ["n2"], writable: ["n1"] },
+      before: {
+        receiverOn: ["n2"],
+        writable: ["n1"],
+        sources: { n2: { host: "10.0.0.1", port: 3306 } },
+        applierOff: ["n2"],
+      },
+      loss,
     },
     last: {
       id: "adopt-shop-1-aa11",
@@ -327,12 +356,14 @@ export const SAMPLES: Record<string, Json> = {
       outcome: "completed",
       code: null,
       endedUnixMs: 1_700_000_000_000,
+      loss,
     },
+    degraded: { sinceUnixMs: 1_700_000_000_000, executed: "" },
     quarantined: [],
+    unrestored: ["n3"],
     failovers: [1_700_000_000_000],
     repairs: [{ code: "replica-writable", node: "n3", endedUnixMs: 1_700_000_000_000 }],
     primaryStartedUnixS: 1_700_000_000,
-    leftStopped: ["n3"],
     undecided: ["n1", "n3"],
   },
   "bucket-locks": {

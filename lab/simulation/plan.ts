@@ -1,0 +1,183 @@
+/** What an incident is made of, drawn from its seed: the cluster, its network, Baton's processes and what befalls them. */
+import type { Random } from "./random.ts";
+
+export interface Shape {
+  nodes: number;
+  acks: number;
+  deciders: number;
+  executors: number;
+  probers: number;
+  writers: number;
+  thinkMs: number;
+  delayMs: number;
+  jitterMs: number;
+  loss: number;
+  /** How often a message of a stream comes twice. */
+  again: number;
+  flushMs: number;
+  applyMs: number[];
+  relayLogRecovery: boolean[];
+}
+
+export type Fault =
+  | { type: "kill-node"; node: number; atMs: number; forMs: number }
+  | { type: "pause-node"; node: number; atMs: number; forMs: number }
+  | { type: "cut"; from: string[]; to: string[]; both: boolean; atMs: number; forMs: number }
+  | { type: "nats"; atMs: number; forMs: number }
+  | {
+      type: "strike";
+      process: string;
+      effect: number;
+      when: "before" | "after";
+      how: "kill" | "kill-host" | "pause";
+      atMs: number;
+      forMs: number;
+    }
+  | { type: "pause-prober"; prober: number; atMs: number; forMs: number }
+  | { type: "clock"; process: string; byMs: number; atMs: number }
+  | { type: "switchover"; to: string | null; atMs: number }
+  | { type: "errant"; node: number; atMs: number };
+
+export interface Plan {
+  shape: Shape;
+  faults: Fault[];
+  /** When everything is made whole again. */
+  healMs: number;
+}
+
+/** No mysqld is back sooner. */
+const BOOT_MS = 300;
+
+/** Deciders have seen the cluster well by now. */
+export const CALM_MS = 1_300;
+
+export const nodeName = (index: number): string => `n${index + 1}`;
+export const deciderName = (index: number): string => `decider-${index + 1}`;
+export const executorName = (index: number): string => `executor-${index + 1}`;
+export const proberName = (index: number): string => `prober-${index + 1}`;
+const names = (count: number, of: (index: number) => string): string[] =>
+  Array.from({ length: count }, (_, i) => of(i));
+
+export function drawPlan(random: Random): Plan {
+  const shape = drawShape(random);
+  const faults: Fault[] = [];
+  const soon = (): number =>
+    CALM_MS + (random.chance(0.5) ? random.between(0, 400) : random.between(0, 4_000));
+  const time = (): number => random.logBetween(5, 9_000);
+  const main = random.next();
+  if (main < 0.75) faults.push(...drawPrimaryFault(random, shape, CALM_MS + random.between(0, 200), time()));
+  if (main > 0.6) faults.push({ type: "switchover", to: drawTarget(random, shape), atMs: soon() });
+  if (random.chance(0.35)) faults.push(...drawReplicaFault(random, shape, soon(), time()));
+  if (random.chance(0.15)) faults.push(...drawReplicaFault(random, shape, soon(), time()));
+  if (random.chance(0.15)) faults.push(...drawPrimaryFault(random, shape, soon(), time()));
+  for (let i = 0; i < shape.executors; i++)
+    if (random.chance(0.4)) faults.push(drawStrike(random, executorName(i), 80, CALM_MS - 100, time()));
+  for (let i = 0; i < shape.deciders; i++)
+    if (random.chance(0.12)) faults.push(drawStrike(random, deciderName(i), 20, CALM_MS, time()));
+  if (random.chance(0.1))
+    faults.push({
+      type: "pause-prober",
+      prober: random.int(0, shape.probers - 1),
+      atMs: soon(),
+      forMs: time(),
+    });
+  if (random.chance(0.12)) faults.push({ type: "nats", atMs: soon(), forMs: random.between(100, 8_000) });
+  if (random.chance(0.12)) faults.push(drawNatsCut(random, shape, soon(), time()));
+  if (random.chance(0.08))
+    faults.push({
+      type: "clock",
+      process: random.pick([...names(shape.deciders, deciderName), ...names(shape.executors, executorName)]),
+      byMs: random.between(-3_600_000, 3_600_000),
+      atMs: soon(),
+    });
+  if (random.chance(0.04))
+    faults.push({ type: "errant", node: random.int(1, shape.nodes - 1), atMs: soon() });
+  faults.sort((a, b) => a.atMs - b.atMs);
+  const lastMs = Math.max(...faults.map((f) => f.atMs), CALM_MS);
+  return { shape, faults, healMs: lastMs + random.logBetween(200, 5_000) };
+}
+
+function drawShape(random: Random): Shape {
+  const nodes = random.pick([3, 3, 3, 3, 4, 4, 5]);
+  const slow = random.chance(0.15);
+  return {
+    nodes,
+    acks: nodes === 3 ? 1 : random.int(1, nodes - 2),
+    deciders: random.pick([1, 1, 2]),
+    executors: random.pick([1, 2, 2, 3]),
+    probers: random.pick([1, 1, 2, 3]),
+    writers: random.int(1, 3),
+    thinkMs: random.logBetween(10, 200),
+    delayMs: slow ? random.between(1, 20) : 0.1,
+    jitterMs: slow ? random.between(1, 30) : random.logBetween(0.05, 2),
+    loss: random.chance(0.15) ? random.between(0.001, 0.05) : 0,
+    again: random.chance(0.2) ? 0.3 : 0,
+    flushMs: random.logBetween(0.2, 5),
+    applyMs: Array.from({ length: nodes }, () =>
+      random.chance(0.15) ? random.logBetween(5, 400) : random.logBetween(0.1, 2),
+    ),
+    relayLogRecovery: Array.from({ length: nodes }, () => random.chance(0.05)),
+  };
+}
+
+function drawTarget(random: Random, shape: Shape): string | null {
+  return random.chance(0.5) ? null : nodeName(random.int(1, shape.nodes - 1));
+}
+
+function drawPrimaryFault(random: Random, shape: Shape, atMs: number, forMs: number): Fault[] {
+  return drawNodeFault(random, shape, 0, atMs, forMs);
+}
+
+function drawReplicaFault(random: Random, shape: Shape, atMs: number, forMs: number): Fault[] {
+  return drawNodeFault(random, shape, random.int(1, shape.nodes - 1), atMs, forMs);
+}
+
+function drawNodeFault(random: Random, shape: Shape, node: number, atMs: number, forMs: number): Fault[] {
+  const how = random.next();
+  if (how < 0.5) return [{ type: "kill-node", node, atMs, forMs: Math.max(forMs, BOOT_MS) }];
+  if (how < 0.7) return [{ type: "pause-node", node, atMs, forMs }];
+  const me = nodeName(node);
+  const others = names(shape.nodes, nodeName).filter((n) => n !== me);
+  const probers = names(shape.probers, proberName);
+  const hands = names(shape.executors, executorName);
+  const groups = random.pick([
+    [...others, ...probers, ...hands, "clients"],
+    [...others, ...probers, ...hands],
+    probers,
+    others,
+    [...others, ...probers],
+    [random.pick(others)],
+    hands,
+  ]);
+  const both = random.chance(0.7);
+  return random.chance(0.5)
+    ? [{ type: "cut", from: [me], to: groups, both, atMs, forMs }]
+    : [{ type: "cut", from: groups, to: [me], both, atMs, forMs }];
+}
+
+function drawNatsCut(random: Random, shape: Shape, atMs: number, forMs: number): Fault {
+  const some = random.pick([
+    [random.pick(names(shape.executors, executorName))],
+    [random.pick(names(shape.deciders, deciderName))],
+    [random.pick(names(shape.probers, proberName))],
+    names(shape.executors, executorName),
+  ]);
+  return { type: "cut", from: some, to: ["nats"], both: random.chance(0.6), atMs, forMs };
+}
+
+/** Somebody who sleeps for so long finds on waking that another has taken over, and perhaps ended. */
+const TAKEN_OVER_MS = 5_200;
+
+/** Half of the strikes hit the first effects, where hands are taken and states claimed. */
+function drawStrike(random: Random, process: string, most: number, atMs: number, forMs: number): Fault {
+  const how = random.pick(["kill", "kill-host", "pause", "pause"] as const);
+  return {
+    type: "strike",
+    process,
+    effect: Math.ceil(random.logBetween(1, most)),
+    when: random.chance(0.5) ? "before" : "after",
+    how,
+    atMs,
+    forMs: how === "pause" && random.chance(0.3) ? random.between(TAKEN_OVER_MS, 2 * TAKEN_OVER_MS) : forMs,
+  };
+}

@@ -1,0 +1,52 @@
+/** A worker thread: its timers and clocks are virtual from here on, so it does nothing but run incidents. */
+import { parentPort } from "node:worker_threads";
+import { Incident, type IncidentOptions } from "./incident.ts";
+import { PLANTS } from "./plant.ts";
+import { addIncident, emptyPart, type FromThread, type ToThread } from "./simulate.ts";
+import { installClock } from "./timeline.ts";
+
+installClock();
+
+let running: Incident | null = null;
+process.on("unhandledRejection", (error) => {
+  if (running === null) throw error;
+  running.uncaught(error);
+});
+
+const say = (message: FromThread): void => parentPort?.postMessage(message);
+
+parentPort?.on("message", ({ seed, from, to, plant, trace }: ToThread) => {
+  void run(seed, from, to, plant, trace).catch((error: unknown) =>
+    say({ type: "error", text: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+  );
+});
+
+async function run(
+  seed: number,
+  from: number,
+  to: number,
+  plant: ToThread["plant"],
+  trace: boolean,
+): Promise<void> {
+  const part = emptyPart();
+  // Where an error was made is of use in a trace alone, and costs time.
+  Error.stackTraceLimit = trace ? 10 : 0;
+  for (let incident = from; incident < to; incident++) {
+    const o: IncidentOptions = {
+      seed,
+      incident,
+      plant: plant === undefined ? undefined : PLANTS[plant],
+      onTrace: trace ? (line) => say({ type: "trace", line }) : undefined,
+    };
+    running = new Incident(o);
+    try {
+      addIncident(part, await running.run());
+    } catch (error) {
+      throw new Error(
+        `incident ${incident} of seed ${seed}: ${error instanceof Error ? error.message : error}`,
+        { cause: error },
+      );
+    }
+  }
+  say({ type: "part", part });
+}

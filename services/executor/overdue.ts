@@ -1,0 +1,56 @@
+/**
+ * Everything ends. An intent whose operation fails is delivered again and the operation goes on where it stood; one that has met walls
+ * for `policy.deadlines.forwardMs` is given up, in the way its phase allows.
+ */
+
+import { MysqlFault } from "@baton/mysql";
+import { end } from "@baton/protocol";
+import { reignEnded } from "./announcement.ts";
+import { givePenBack } from "./give-pen-back.ts";
+import type { Operation } from "./operation.ts";
+import { Refusal } from "./refusal.ts";
+import { rollBack } from "./roll-back.ts";
+
+/** By the clocks of those who began it and who goes on: what differs between them only makes it a little earlier or later. */
+export function isOverdue(op: Operation): boolean {
+  const { operation } = op.state;
+  if (operation === null || operation.id !== op.intent.operation) return false;
+  const sinceUnixMs = operation.committedUnixMs ?? operation.startedUnixMs;
+  return op.ports.nowUnixMs() - sinceUnixMs > op.declared.policy.deadlines.forwardMs;
+}
+
+export async function giveUpOverdue(op: Operation, error: unknown): Promise<void> {
+  const why = asRefusal(error);
+  if (op.state.phase === "promoting") return block(op, why);
+  if (op.state.phase === "fencing")
+    return op.intent.kind === "switchover"
+      ? givePenBack(op, why, { frozen: true, stopped: true, moved: new Set() })
+      : rollBack(op, why);
+  await op.change(end(op.state, "blocked", why.code, op.ports.nowUnixMs()));
+  op.alert({
+    severity: "warning",
+    code: why.code,
+    title: `${op.cluster}: ${op.intent.kind} of ${op.intent.node} given up (${why.code})`,
+    summary: why.message,
+    action: `Baton orders it again when it is still needed. What it ran into: baton history ${op.intent.operation}`,
+    node: op.intent.node,
+  });
+}
+
+/** Past the point of no return, and the new primary cannot be opened or made sure of: a person must help. */
+async function block(op: Operation, why: Refusal): Promise<void> {
+  await op.change(end(op.state, "blocked", why.code, op.ports.nowUnixMs()));
+  const told = reignEnded(op.intent, op.state);
+  op.event({ ...told.event, summary: `${told.event.summary}: ${why.message}` });
+  op.alert({
+    ...told.alert,
+    summary: why.message,
+    action: `Bring ${op.state.primary} back: it holds the last history. Baton opens it as soon as it answers.`,
+  });
+}
+
+function asRefusal(error: unknown): Refusal {
+  if (error instanceof Refusal) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new Refusal(error instanceof MysqlFault ? "node-lost" : "internal", message);
+}
