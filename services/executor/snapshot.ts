@@ -23,11 +23,10 @@ export async function lookAtAll(op: Operation): Promise<Map<string, Look>> {
     names.map(async (node) => {
       const look = await beside(op, node, async (hand): Promise<Look> => {
         const d = hand.dialect;
-        const [sessions, position, ...sets] = await hand.run(
-          [d.sessions(most), d.position, d.statusSql],
-          LOOK_MS,
-        );
-        return { status: d.parseStatus(sets), position: position?.[0] ?? null, sessions: sessions ?? [] };
+        const status = await hand.status(LOOK_MS);
+        // Only for whoever reads the audit: a node that will not say is not away.
+        const [sessions, position] = await hand.run([d.sessions(most), d.position], LOOK_MS).catch(() => []);
+        return { status, position: position?.[0] ?? null, sessions: sessions ?? [] };
       }).catch(() => null);
       return [node, look] as const;
     }),

@@ -64,6 +64,10 @@ async function stop(op: Operation) {
       { shut: rivals },
     );
   const own = looks.get(primary);
+  if (own === undefined && op.intent.candidate === null)
+    throw new Refusal("node-lost", `${primary} cannot be read: whose history is kept cannot be said`, {
+      shut: rivals,
+    });
   const followers = [...looks].filter(
     ([node, { status }]) =>
       !rivals.includes(node) &&
@@ -137,8 +141,8 @@ async function judge(op: Operation, { rivals, closed }: Scene, held: Held) {
     away,
   };
   const wanted = op.intent.candidate;
-  if (wanted !== null && !held.has(wanted))
-    throw new Refusal("node-lost", `${wanted}, whose history is to be kept, cannot be read`, detail);
+  const needed = wanted ?? primary;
+  if (!held.has(needed)) throw new Refusal("node-lost", `${needed} cannot be read any more`, detail);
   const keep = wanted ?? ruling.keep;
   if (keep === null) {
     // Whatever it acknowledged from now on might be what a person gives up.
