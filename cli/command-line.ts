@@ -123,7 +123,7 @@ ${examples("baton status", "baton status shop --watch", "baton status --json | j
     .addHelpText(
       "after",
       `
-Diagnoses, status and alerts go on; no failover, rejoin or reopening is begun. What runs already is never
+Diagnoses, status and alerts go on; no failover, rejoin, reopening or repair is begun. What runs already is never
 interrupted, and what a person orders is still done.
 ${examples('baton pause shop --reason "moving the rack"', 'baton pause --all --reason "network maintenance"')}`,
     )
@@ -257,6 +257,27 @@ deploy/mysql/grants.sql, and mysqldump and mysql beside the executor.
 ${examples("baton rebuild shop db1", "baton rebuild shop db1 --from db3")}`,
     )
     .action(async (cluster, node, o) => (await import("./commands/rebuild.ts")).rebuild(cluster, node, o));
+
+  baton
+    .command("repair")
+    .description("Mend what is broken in a cluster, or show what that would be.")
+    .argument("<cluster>", "the cluster")
+    .argument("[node]", "only this node; without it the gravest fault of the cluster")
+    .option("--dry-run", "list the faults and the ways out, touch nothing")
+    .option("--inject-empty", "for gtid-drift: empty transactions on the primary in place of the node's own")
+    .option("--keep", "for a split brain with two acknowledged histories: keep this node's")
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print the plan and the outcome as JSON"))
+    .addHelpText(
+      "after",
+      `
+Baton mends by itself what policy.repairs sets to auto; this is for what is set to ask, for what somebody stopped
+on purpose, and for more than its limit an hour. One fault is mended at a time, the gravest first. The exit
+code is 1 when it could not be mended.
+${examples("baton repair shop --dry-run", "baton repair shop db3", "baton repair shop db3 --inject-empty")}`,
+    )
+    .action(async (cluster, node, o) => (await import("./commands/repair.ts")).repair(cluster, node, o));
 
   baton
     .command("check")

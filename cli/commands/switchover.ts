@@ -1,15 +1,13 @@
 /** `baton switchover`. */
-import type { Bus } from "@baton/bus";
-import { BatonError, type CommandReply, type Event, MESSAGES, type Step } from "@baton/contracts";
+import { BatonError, type CommandReply, type Event, type Step } from "@baton/contracts";
 import { Exit } from "../failure.ts";
 import { me } from "../me.ts";
+import { listen } from "../operation-story.ts";
 import { chooseNats, reachBus } from "../reach.ts";
 import { paint, wantsColour } from "../view/colour.ts";
 import { endLine, measure, planLines, plannedLines, stepLine } from "../view/switchover-view.ts";
 
 const ANSWER_MS = 10_000;
-/** An executor takes an order up in milliseconds, a successor after some seconds. */
-const SILENCE_MS = 20_000;
 
 interface Options {
   to?: string;
@@ -31,7 +29,7 @@ export async function switchover(cluster: string, o: Options): Promise<void> {
   };
   try {
     // Listened to from before the order, so that no step is missed.
-    const story = listen(bus, cluster);
+    const story = listen(bus, cluster, `switchover ${cluster}`);
     const plan = await bus.command(
       "switchover",
       { cluster, to: o.to ?? null, dryRun: o.dryRun === true, force: o.force === true },
@@ -95,47 +93,5 @@ function report(
       took_ms: tookMs,
       summary,
     })),
-  };
-}
-
-/** Keeps what is said of the cluster until it is known which operation is meant, then hands it on as it comes. */
-function listen(bus: Bus, cluster: string) {
-  const steps: Step[] = [];
-  const events: Event[] = [];
-  let wake = () => {};
-  bus.subscribe(MESSAGES.step, { cluster }, (step) => {
-    steps.push(step);
-    wake();
-  });
-  bus.subscribe(MESSAGES.event, { cluster }, (event) => {
-    events.push(event);
-    wake();
-  });
-  return {
-    async follow(operation: string, onStep: (step: Step) => void): Promise<{ steps: Step[]; ended: Event }> {
-      let told = 0;
-      for (;;) {
-        const heard = new Promise<boolean>((resolve) => {
-          const timer = setTimeout(() => resolve(false), SILENCE_MS);
-          wake = () => {
-            clearTimeout(timer);
-            resolve(true);
-          };
-        });
-        const mine = steps.filter((s) => s.operation === operation);
-        for (; told < mine.length; told++) onStep(mine[told] as Step);
-        const ended = events.find((e) => e.type === "operation-ended" && e.operation === operation);
-        if (ended !== undefined) {
-          wake();
-          return { steps: mine, ended };
-        }
-        if (await heard) continue;
-        throw new BatonError("E_NO_ANSWER", {
-          place: `switchover ${cluster}`,
-          message: `${operation} was ordered, and nothing has been heard of it for ${SILENCE_MS / 1_000} s.`,
-          remedy: `See that an executor runs, then baton history ${operation}.`,
-        });
-      }
-    },
   };
 }

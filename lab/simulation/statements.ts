@@ -27,6 +27,8 @@ export type Select =
   | "open-writers"
   | "obstacles"
   | "client-sessions"
+  | "sessions"
+  | "position"
   | "canary";
 
 const EXACT = new Map<string, Statement>([
@@ -39,6 +41,7 @@ const EXACT = new Map<string, Statement>([
   [mysql84.openWriters, { type: "select", what: "open-writers" }],
   [mysql84.obstacles, { type: "select", what: "obstacles" }],
   [mysql84.clientSessions, { type: "select", what: "client-sessions" }],
+  [mysql84.position, { type: "select", what: "position" }],
   [mysql84.stopReceiver, { type: "replica", verb: "stop", receiver: true, applier: false }],
   [mysql84.startReceiver, { type: "replica", verb: "start", receiver: true, applier: false }],
   [mysql84.startApplier, { type: "replica", verb: "start", receiver: false, applier: true }],
@@ -90,6 +93,7 @@ const FORMS: [RegExp, Reader][] = [
     /^REPLACE INTO baton\.canary VALUES \('[^']*', (\d+), '([^']*)'/,
     (m) => ({ type: "write", canary: { epoch: Number(m[1]), operation: m[2] as string } }),
   ],
+  [/^SELECT PROCESSLIST_ID AS id, PROCESSLIST_USER AS user/, () => ({ type: "select", what: "sessions" })],
   [/^SELECT SHA2\(.*FROM baton\.canary/s, () => ({ type: "select", what: "canary" })],
 ];
 

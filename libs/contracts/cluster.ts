@@ -33,6 +33,37 @@ export const Deadlines = z.strictObject({
 });
 export type Deadlines = z.infer<typeof Deadlines>;
 
+export const RepairPolicy = z.enum(["auto", "ask", "never"]);
+export type RepairPolicy = z.infer<typeof RepairPolicy>;
+
+/** Whether Baton mends by itself, tells a person the command that does, or leaves it alone. */
+export const Repairs = z.strictObject({
+  "split-brain": RepairPolicy.default("auto"),
+  "replica-writable": RepairPolicy.default("auto"),
+  "semi-sync-waiting": RepairPolicy.default("auto"),
+  "semi-sync-off": RepairPolicy.default("auto"),
+  "semi-sync-broken": RepairPolicy.default("auto"),
+  "replica-wrong-source": RepairPolicy.default("auto"),
+  "replication-error": RepairPolicy.default("auto").describe(
+    "start an applier again after an error that passes; any other is a person's",
+  ),
+  "replication-stopped": RepairPolicy.default("auto").describe(
+    "start what stands still since a restart; what a person stopped is a person's",
+  ),
+  "gtid-drift": RepairPolicy.default("ask").describe(
+    "auto: quarantine the node, and then as policy.rebuild says; empty transactions are a person's choice",
+  ),
+  cooldownMs: Ms.default(10_000).describe("after a repair, before the same one is made on the same node"),
+  perHour: z
+    .number()
+    .int()
+    .min(1)
+    .max(50)
+    .default(6)
+    .describe("the same repair on the same node within an hour; then it is left to a person"),
+});
+export type Repairs = z.infer<typeof Repairs>;
+
 export const Policy = z.strictObject({
   durability: z
     .enum(["lossless", "available"])
@@ -72,6 +103,7 @@ export const Policy = z.strictObject({
     .default("ask")
     .describe("what becomes of a quarantined node: rebuilt by itself, when a person says so, or never"),
   rejoin: z.boolean().default(true).describe("repoint a clean former primary by itself"),
+  repairs: Repairs.prefault({}),
   deadlines: Deadlines.prefault({}),
 });
 export type Policy = z.infer<typeof Policy>;

@@ -81,7 +81,7 @@ export const DIAGNOSES = {
     severity: "critical",
     meaning: "The primary answers but is read-only, and no operation made it so.",
     action:
-      "After a restart Baton gives it its pen back. If a person set read_only, it stays so: find out who.",
+      "After a restart of its server Baton gives it its pen back. If a person set read_only, it stays so: find out who.",
   },
   "no-primary": {
     severity: "critical",
@@ -101,12 +101,14 @@ export const DIAGNOSES = {
   "replication-stopped": {
     severity: "warning",
     meaning: "A replica's receiver or applier is stopped.",
-    action: "Start it again, or find who stopped it.",
+    action:
+      "Baton starts what stands still since a restart. What somebody stopped (STOP REPLICA, or a killed receiver) stays so: `baton repair <cluster> <node>` starts it.",
   },
   "replication-error": {
     severity: "warning",
     meaning: "A replica's receiver or applier stopped with an error.",
-    action: "Read the error in the evidence; repair or rebuild the replica.",
+    action:
+      "Baton starts an applier again after an error that passes (a killed thread, a lock wait, a full disk). After any other the data differ: `baton rebuild <cluster> <node>`.",
   },
   "replica-wrong-source": {
     severity: "warning",
@@ -116,12 +118,25 @@ export const DIAGNOSES = {
   "replica-writable": {
     severity: "critical",
     meaning: "A node that is not the primary accepts writes.",
-    action: "Baton fences a former primary that comes back; else set super_read_only on it.",
+    action: "Baton shuts it, compares it, and leads it home or quarantines it.",
   },
   "errant-gtid": {
     severity: "warning",
-    meaning: "A node holds transactions that the primary's history has not.",
+    meaning: "A node that is out of its place holds transactions that the primary's history has not.",
     action: "The node is quarantined: it must not become primary. Rebuild it.",
+  },
+  "gtid-drift": {
+    severity: "warning",
+    meaning:
+      "A replica follows the primary and holds transactions of its own: somebody wrote on it, and its data may differ.",
+    action:
+      "It will not be promoted. `baton repair <cluster> <node> --dry-run` lists the transactions and both ways out: a rebuild, or empty transactions in their place.",
+  },
+  "split-brain": {
+    severity: "critical",
+    meaning: "Two nodes accept writes and each has a history of its own.",
+    action:
+      "Baton shuts all but the lawful primary, records what each holds, and quarantines the others. Only where both histories hold writes that replicas acknowledged, a person chooses.",
   },
   "semi-sync-too-few-ackers": {
     severity: "warning",
@@ -140,7 +155,18 @@ export const DIAGNOSES = {
     severity: "critical",
     meaning: "The primary answers writes without waiting for a replica's acknowledgement.",
     action:
-      "SET GLOBAL rpl_semi_sync_source_enabled=ON on the primary. Until then its death may lose what it has answered.",
+      "Baton switches it on again as soon as enough ackers follow. Until then the primary's death may lose what it has answered. Who wants it off pauses the cluster first.",
+  },
+  "semi-sync-broken": {
+    severity: "warning",
+    meaning: "A node's semi-sync settings are not those that lossless durability needs.",
+    action: "Baton sets them again.",
+  },
+  "semi-sync-waiting": {
+    severity: "critical",
+    meaning:
+      "Commits wait on the primary for acks of what enough replicas hold already: the acks were lost with their connections, and clients stall.",
+    action: "Baton writes one row of its own: its ack releases those who wait.",
   },
   "prober-blind": {
     severity: "warning",
@@ -157,6 +183,20 @@ export const DIAGNOSES = {
 
 export type DiagnosisCode = keyof typeof DIAGNOSES;
 export const DiagnosisCode = z.enum(Object.keys(DIAGNOSES) as [DiagnosisCode, ...DiagnosisCode[]]);
+
+/** The diagnoses that Baton can mend, each by a policy of its own. */
+export const RepairCode = z.enum([
+  "split-brain",
+  "replica-writable",
+  "semi-sync-waiting",
+  "semi-sync-off",
+  "semi-sync-broken",
+  "replica-wrong-source",
+  "replication-error",
+  "replication-stopped",
+  "gtid-drift",
+]) satisfies z.ZodType<DiagnosisCode>;
+export type RepairCode = z.infer<typeof RepairCode>;
 
 /** Why an operation was refused, rolled back or blocked. */
 export const REFUSALS = {
@@ -300,6 +340,12 @@ export const REFUSALS = {
     meaning:
       "There have been as many failovers as policy.flapLimit allows in its time: something keeps killing primaries.",
     action: "Find out what; then `baton ack <cluster>`, and Baton fails over again by itself.",
+  },
+  "repair-limit": {
+    severity: "warning",
+    meaning:
+      "Baton has made the same repair on the same node policy.repairs.perHour times within an hour, and it does not last.",
+    action: "Find out who undoes it. `baton repair <cluster> <node>` makes it once more.",
   },
   internal: {
     severity: "critical",

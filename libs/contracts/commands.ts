@@ -1,6 +1,7 @@
 /** Requests with a reply, over the NATS service API: `baton.v1.command.<verb>`. */
 import { z } from "zod";
-import { DiagnosisCode, ErrorCode, Outcome, RefusalCode } from "./codes.ts";
+import { RepairPolicy } from "./cluster.ts";
+import { DiagnosisCode, ErrorCode, Outcome, RefusalCode, RepairCode } from "./codes.ts";
 import { Ms, Name, OperationId, UnixMs } from "./names.ts";
 import { Diagnosis } from "./payloads.ts";
 import { Loss, Phase, Planned, Window } from "./state.ts";
@@ -138,6 +139,31 @@ export const COMMANDS = {
   rebuild: {
     request: z.strictObject({ cluster: Name, node: Name, from: Name.nullable() }),
     reply: z.object({ operation: OperationId, node: Name, from: Name }),
+  },
+  repair: {
+    request: z.strictObject({
+      cluster: Name,
+      node: Name.nullable().describe("null: the gravest fault of the cluster"),
+      dryRun: z.boolean(),
+      inject: z.boolean().describe("gtid-drift: empty transactions on the primary in place of a quarantine"),
+      keep: z.boolean().describe("split-brain: the node's history is kept, the others' is given up"),
+    }),
+    reply: z.object({
+      operation: OperationId.nullable().describe("null: a dry run, or nothing that can be mended"),
+      faults: z
+        .array(
+          z.object({
+            node: Name,
+            code: RepairCode,
+            found: z.string(),
+            policy: RepairPolicy,
+            ways: z
+              .array(z.object({ what: z.string(), command: z.string().nullable() }))
+              .describe("what can be done; the first is what Baton does when it is ordered"),
+          }),
+        )
+        .describe("gravest first; the first is what is mended"),
+    }),
   },
   pause: {
     request: z.strictObject({

@@ -1,6 +1,6 @@
 /** What the messages carry. Each schema is one row of the table in docs/subjects.md. */
 import { z } from "zod";
-import { DiagnosisCode, Outcome, RefusalCode, Severity } from "./codes.ts";
+import { DiagnosisCode, Outcome, RefusalCode, RepairCode, Severity } from "./codes.ts";
 import { Ms, Name, OperationId, UnixMs } from "./names.ts";
 import { NodeStatus } from "./node-status.ts";
 import { OperationKind, OperationOutcome } from "./state.ts";
@@ -84,7 +84,7 @@ export const Intent = z.object({
   reason: z.string(),
   decider: Name,
   candidate: Name.nullable().describe(
-    "switchover: who shall be primary; rebuild: the donor; null: Baton chooses",
+    "switchover: who shall be primary; rebuild: the donor; split-brain: whose history a person keeps; null: Baton chooses",
   ),
   force: z
     .boolean()
@@ -94,8 +94,13 @@ export const Intent = z.object({
     .boolean()
     .optional()
     .describe(
-      "rebuild: a person asked for it, so that no brake holds it back; a switchover is always asked for",
+      "rebuild, repair: a person asked for it, so that no brake holds it back; a switchover is always asked for",
     ),
+  repair: RepairCode.optional().describe("repair, rejoin and split-brain: the fault that is mended"),
+  inject: z
+    .boolean()
+    .optional()
+    .describe("repair of gtid-drift: the primary gets empty transactions of the same GTIDs"),
   unseen: z
     .object({ ms: Ms, transactions: z.number().int().min(0) })
     .optional()
@@ -128,6 +133,11 @@ export const StepName = z.enum([
   "restore",
   "salvage",
   "clone",
+  "repair",
+  "stop",
+  "snapshot",
+  "arbitrate",
+  "resume",
   "dump",
 ]);
 export type StepName = z.infer<typeof StepName>;
@@ -162,6 +172,9 @@ export const EventType = z.enum([
   "rebuild-progress",
   "errant-salvaged",
   "brake-changed",
+  "node-repaired",
+  "split-brain-snapshot",
+  "split-brain-resolved",
   "switchover-planned",
   "switchover-skipped",
   "durability-degraded",

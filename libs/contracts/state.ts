@@ -1,6 +1,6 @@
 /** The cluster's state and the other KV values. Each change of state is a compare-and-set by an executor. */
 import { z } from "zod";
-import { RefusalCode } from "./codes.ts";
+import { RefusalCode, RepairCode } from "./codes.ts";
 import { GtidSetText, Ms, Name, OperationId, UnixMs } from "./names.ts";
 
 export const OperationKind = z.enum([
@@ -10,6 +10,8 @@ export const OperationKind = z.enum([
   "reopen",
   "switchover",
   "rebuild",
+  "repair",
+  "split-brain",
   "degrade",
   "restore",
 ]);
@@ -65,6 +67,7 @@ export const RunningOperation = z.object({
   committedUnixMs: UnixMs.optional().describe("when it passed its commit point"),
   candidate: Name.nullable(),
   before: Before,
+  repair: RepairCode.optional().describe("the fault that it mends, where it mends one"),
   loss: Loss.optional().describe("from the commit point on: what this failover may have lost"),
 });
 export type RunningOperation = z.infer<typeof RunningOperation>;
@@ -81,6 +84,11 @@ export type EndedOperation = z.infer<typeof EndedOperation>;
 
 /** More than any flap limit counts. */
 export const FAILOVERS_KEPT = 50;
+/** The newest of all nodes together; a reign that mends more within an hour has other troubles. */
+export const REPAIRS_KEPT = 200;
+
+export const MadeRepair = z.object({ code: RepairCode, node: Name, endedUnixMs: UnixMs });
+export type MadeRepair = z.infer<typeof MadeRepair>;
 
 export const ClusterState = z.object({
   cluster: Name,
@@ -115,6 +123,22 @@ export const ClusterState = z.object({
     .default([])
     .describe(
       "when the last completed failovers ended, oldest first, by the executors' clocks; never decreasing",
+    ),
+  repairs: z
+    .array(MadeRepair)
+    .max(REPAIRS_KEPT)
+    .optional()
+    .describe("repairs in this reign, oldest first, dated as `failovers`: what cooldown and limit count"),
+  primaryStartedUnixS: z
+    .number()
+    .int()
+    .optional()
+    .describe("start of the primary's server when it was opened last, by its own clock"),
+  undecided: z
+    .array(Name)
+    .optional()
+    .describe(
+      "nodes whose histories each hold acknowledged writes that the others have not: a person chooses, nothing is done by itself",
     ),
 });
 export type ClusterState = z.infer<typeof ClusterState>;

@@ -56,6 +56,10 @@ export interface Dialect {
    * acks for ever (`timeoutMs` null), or so long and then goes on without.
    */
   openPrimary(o: { acks: number; timeoutMs: number | null }): string[];
+  /** The same semi-sync settings for a primary that is open already. With too few ackers attached, writes wait from now on. */
+  semiSyncSource(o: { acks: number; timeoutMs: number | null }): string[];
+  /** A transaction that changes nothing, under a GTID of the caller's choice. */
+  emptyTransaction(gtid: string): string[];
   /** From now on a write waits for acks so long; null: for ever. Those that wait already are not let go. */
   ackTimeout(timeoutMs: number | null): string;
   /** Lets go, with OK, all writes that wait for acks. Takes the server up to a second. */
@@ -84,6 +88,10 @@ export interface Dialect {
   readonly obstacles: string;
   /** Ends those who wait for an ack; killed first, they get no OK. */
   readonly semiSyncSourceOff: string;
+  /** Who is connected and what it does, at most so many; statements are cut to 200 characters. */
+  sessions(most: number): string;
+  /** Columns `File` and `Position` of the binary log. */
+  readonly position: string;
   /** Column `id`: sessions that may write, but for this one, replication's own and Baton's. */
   readonly clientSessions: string;
   kill(threadId: number): string;

@@ -153,6 +153,13 @@ export class GtidSet {
     return this.#byKey.size === 0;
   }
 
+  /** Each transaction's own GTID, `uuid[:tag]:number`. There may be very many: see `count`. */
+  *gtids(): Generator<string> {
+    for (const [key, bounds] of this.#byKey)
+      for (let i = 0; i < bounds.length; i += 2)
+        for (let n = bounds[i]!; n < bounds[i + 1]!; n++) yield `${key}:${n}`;
+  }
+
   /** How many transactions; exact up to 2^53. */
   count(): number {
     let n = 0n;

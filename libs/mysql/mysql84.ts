@@ -45,6 +45,17 @@ function ackTimeout(timeoutMs: number | null): string {
   return `SET GLOBAL rpl_semi_sync_source_timeout=${timeoutMs === null ? FOREVER_MS : Math.trunc(timeoutMs)}`;
 }
 
+function semiSyncSource({ acks, timeoutMs }: { acks: number; timeoutMs: number | null }): string[] {
+  return [
+    "SET GLOBAL rpl_semi_sync_replica_enabled=OFF",
+    `SET GLOBAL rpl_semi_sync_source_wait_for_replica_count=${Math.trunc(acks)}`,
+    ackTimeout(timeoutMs),
+    "SET GLOBAL rpl_semi_sync_source_wait_no_replica=ON",
+    "SET GLOBAL rpl_semi_sync_source_wait_point='AFTER_SYNC'",
+    "SET GLOBAL rpl_semi_sync_source_enabled=ON",
+  ];
+}
+
 /** MD5 and SHA1 have left the server for a component; SHA2 stayed. */
 const canaryChecksum = "SHA2(CONCAT_WS('#', cluster, epoch, operation, written_at), 256)";
 
@@ -85,15 +96,14 @@ export const mysql84: Dialect = {
       .replaceAll("\n", ""),
 
   // 19.4.10.1: semi-sync goes on while the node is still read-only, so that its first write waits for acks too.
-  openPrimary: ({ acks, timeoutMs }) => [
-    "SET GLOBAL rpl_semi_sync_replica_enabled=OFF",
-    `SET GLOBAL rpl_semi_sync_source_wait_for_replica_count=${Math.trunc(acks)}`,
-    ackTimeout(timeoutMs),
-    "SET GLOBAL rpl_semi_sync_source_wait_no_replica=ON",
-    "SET GLOBAL rpl_semi_sync_source_wait_point='AFTER_SYNC'",
-    "SET GLOBAL rpl_semi_sync_source_enabled=ON",
-    "SET GLOBAL super_read_only=OFF",
-    "SET GLOBAL read_only=OFF",
+  openPrimary: (o) => [...semiSyncSource(o), "SET GLOBAL super_read_only=OFF", "SET GLOBAL read_only=OFF"],
+  semiSyncSource,
+  // 19.1.4.3, injecting empty transactions: it takes the GTID's place in the history.
+  emptyTransaction: (gtid) => [
+    `SET SESSION gtid_next=${quote(gtid)}`,
+    "BEGIN",
+    "COMMIT",
+    "SET SESSION gtid_next='AUTOMATIC'",
   ],
   ackTimeout,
   // Commits under way wait by the timeout that held when they began (measured); the plugin lets them all go when it is switched off.
@@ -138,6 +148,13 @@ export const mysql84: Dialect = {
         AND t.PROCESSLIST_COMMAND NOT LIKE 'Binlog Dump%') AS oldestMs,
     EXISTS (SELECT 1 FROM performance_schema.metadata_locks
       WHERE OBJECT_TYPE = 'GLOBAL' AND LOCK_STATUS = 'GRANTED' AND LOCK_TYPE = 'SHARED') AS locked`,
+  sessions: (
+    most,
+  ) => `SELECT PROCESSLIST_ID AS id, PROCESSLIST_USER AS user, PROCESSLIST_HOST AS host, PROCESSLIST_DB AS db,
+    PROCESSLIST_COMMAND AS command, PROCESSLIST_STATE AS state, PROCESSLIST_TIME AS timeS, LEFT(PROCESSLIST_INFO, 200) AS info
+    FROM performance_schema.threads WHERE TYPE = 'FOREGROUND' AND PROCESSLIST_ID IS NOT NULL
+    ORDER BY PROCESSLIST_COMMAND = 'Sleep', PROCESSLIST_ID LIMIT ${Math.trunc(most)}`,
+  position: "SHOW BINARY LOG STATUS",
   semiSyncSourceOff: "SET GLOBAL rpl_semi_sync_source_enabled=OFF",
   // Dump threads stay: an ack that still comes makes a killed waiter's transaction the cluster's and not an errant
   // one. Baton's sessions are told by account and program name both, because clients may share the account.

@@ -6,6 +6,8 @@ export * from "./fence.ts";
 export * from "./flavour.ts";
 export * from "./plan.ts";
 export * from "./reign.ts";
+export * from "./repair.ts";
+export * from "./split-brain.ts";
 export * from "./switchover.ts";
 export * from "./vouch.ts";
 export * from "./window.ts";

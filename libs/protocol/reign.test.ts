@@ -92,6 +92,29 @@ describe("reign", () => {
         last: { id: "failover-shop-2-5", kind: "failover", outcome: "rolled-back", code: "paused" },
       });
   });
+  it("a split brain leaves the pen where it was, or begins a reign", () => {
+    const claimed = claim(steady, intent({ kind: "split-brain" }), "x1", 1, none);
+    expect(claimed).toMatchObject({ epoch: 2, phase: "fencing" });
+    expect(end(claimed, "completed", null, 2)).toMatchObject({ epoch: 1, primary: "n1", phase: "steady" });
+    const crowned = end(commit(claimed, "n3", "u", 7), "completed", null, 8);
+    expect(crowned).toMatchObject({ epoch: 2, primary: "n3", failovers: [] });
+  });
+  it("remembers repairs that were made, failed ones of that kind, no restarts, and none of an earlier reign", () => {
+    const mend = (
+      state: ClusterState,
+      more: Partial<Intent>,
+      outcome: "completed" | "blocked" = "completed",
+    ) => end(claim(state, intent({ kind: "repair", node: "n3", ...more }), "x1", 1, none), outcome, null, 5);
+    const once = mend(steady, { repair: "semi-sync-broken" });
+    expect(once.repairs).toEqual([{ code: "semi-sync-broken", node: "n3", endedUnixMs: 5 }]);
+    const twice = mend(once, { repair: "replication-error" }, "blocked");
+    expect(twice.repairs?.map((r) => r.endedUnixMs)).toEqual([5, 6]);
+    expect(mend(twice, { kind: "rejoin", repair: "replication-stopped" }).repairs).toHaveLength(2);
+    expect(mend(twice, { kind: "rejoin", repair: "replica-writable" }, "blocked").repairs).toHaveLength(2);
+    expect(mend(twice, { kind: "rejoin", repair: "replica-writable" }).repairs).toHaveLength(3);
+    const next = commit(claim(twice, intent(), "x1", 1, none), "n2", "u", 0);
+    expect(end(next, "completed", null, 9).repairs).toEqual([]);
+  });
   it("counts takeovers", () => {
     expect(takeOver(claim(steady, intent(), "x1", 1, none), "x2").operation).toMatchObject({
       executor: "x2",

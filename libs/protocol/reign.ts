@@ -10,8 +10,10 @@ import {
   FAILOVERS_KEPT,
   type Intent,
   type Loss,
+  type MadeRepair,
   type OperationKind,
   type OperationOutcome,
+  REPAIRS_KEPT,
   type RefusalCode,
   type RunningOperation,
 } from "@baton/contracts";
@@ -35,11 +37,18 @@ function running(intent: Intent, executor: string, nowUnixMs: number, before: Be
     startedUnixMs: nowUnixMs,
     candidate: null,
     before,
+    ...(intent.repair === undefined ? {} : { repair: intent.repair }),
   };
 }
 
 /** What is mended in calm, also beside a rebuild. */
-const MENDS: ReadonlySet<OperationKind> = new Set<OperationKind>(["rejoin", "reopen", "degrade", "restore"]);
+const MENDS: ReadonlySet<OperationKind> = new Set<OperationKind>([
+  "rejoin",
+  "reopen",
+  "degrade",
+  "restore",
+  "repair",
+]);
 
 /** `steady@e` (or `mending@e`) → `fencing@e+1`, or `steady@e` → `mending@e`. */
 export function claim(
@@ -56,6 +65,8 @@ export function claim(
     return { ...state, epoch: state.epoch + 1, phase: "fencing", operation };
   }
   if (intent.kind === "switchover" && state.phase === "steady")
+    return { ...state, epoch: state.epoch + 1, phase: "fencing", operation };
+  if (intent.kind === "split-brain" && isCalm(state))
     return { ...state, epoch: state.epoch + 1, phase: "fencing", operation };
   if (MENDS.has(intent.kind) && isCalm(state)) return { ...state, phase: "mending", operation };
   if (intent.kind === "rebuild" && state.phase === "steady") return { ...state, phase: "mending", operation };
@@ -80,7 +91,12 @@ export function beginReplacing(state: ClusterState, node: string, nodeUnixS: num
 }
 
 /** The first reign of a cluster that had none. */
-export function adopted(intent: Intent, primaryUuid: string, nowUnixMs: number): ClusterState {
+export function adopted(
+  intent: Intent,
+  primaryUuid: string,
+  nowUnixMs: number,
+  primaryStartedUnixS?: number,
+): ClusterState {
   return {
     cluster: intent.cluster,
     epoch: 1,
@@ -91,6 +107,7 @@ export function adopted(intent: Intent, primaryUuid: string, nowUnixMs: number):
     last: { id: intent.operation, kind: "adopt", outcome: "completed", code: null, endedUnixMs: nowUnixMs },
     quarantined: [],
     failovers: [],
+    ...(primaryStartedUnixS === undefined ? {} : { primaryStartedUnixS }),
   };
 }
 
@@ -164,7 +181,10 @@ export function leaving(
   return { ...state, unrestored: [...new Set([...still, ...unrestored])].sort() };
 }
 
-/** The end of an operation. Before the commit point a failover's epoch is given back. */
+/**
+ * The end of an operation. Before the commit point a failover's epoch is given back; a split brain that ends there has
+ * left the pen where it was.
+ */
 export function end(
   state: ClusterState,
   outcome: OperationOutcome,
@@ -175,7 +195,8 @@ export function end(
   if (state.operation === null) throw new IllegalTransition(state, "end");
   if (state.phase === "promoting" && outcome === "rolled-back")
     throw new IllegalTransition(state, "roll back");
-  if (state.phase === "fencing" && outcome === "completed") throw new IllegalTransition(state, "complete");
+  if (state.phase === "fencing" && outcome === "completed" && state.operation.kind !== "split-brain")
+    throw new IllegalTransition(state, "complete");
   const last: EndedOperation = {
     id: state.operation.id,
     kind: state.operation.kind,
@@ -196,7 +217,29 @@ export function end(
       : { unrestored: state.unrestored.filter((n) => !ledHome(state.operation, outcome, n)) }),
     ...(state.unbuilt === undefined ? {} : { unbuilt: only(state.unbuilt, quarantined) }),
     failovers: failoversAfter(state, nowUnixMs),
+    ...repairsAfter(state, outcome, nowUnixMs),
   };
+}
+
+/**
+ * A repair counts when it was made; one of the `repair` kind also when it failed. A new reign begins anew: what is out of place
+ * then has other causes.
+ */
+function repairsAfter(
+  state: ClusterState,
+  outcome: OperationOutcome,
+  nowUnixMs: number,
+): { repairs?: MadeRepair[] } {
+  const { operation } = state;
+  const before = state.phase === "promoting" ? [] : (state.repairs ?? []);
+  // A node that restarted again stands still for a new reason: that is no repair that did not last.
+  const restarted = operation?.kind === "rejoin" && operation.repair === "replication-stopped";
+  const counts =
+    operation?.repair !== undefined && !restarted && (outcome === "completed" || operation.kind === "repair");
+  if (!counts) return state.repairs === undefined ? {} : { repairs: before };
+  const endedUnixMs = Math.max(nowUnixMs, (before.at(-1)?.endedUnixMs ?? 0) + 1);
+  const made = { code: operation.repair as MadeRepair["code"], node: operation.node, endedUnixMs };
+  return { repairs: [...before, made].slice(-REPAIRS_KEPT) };
 }
 
 /** A failover counts when it has changed the primary. No later date than an earlier one's: `baton ack` compares them. */
@@ -207,7 +250,7 @@ function failoversAfter(state: ClusterState, nowUnixMs: number): number[] {
 }
 
 function ledHome(operation: RunningOperation | null, outcome: OperationOutcome, node: string): boolean {
-  const leads = operation !== null && ["rejoin", "rebuild", "reopen"].includes(operation.kind);
+  const leads = operation !== null && ["rejoin", "rebuild", "reopen", "repair"].includes(operation.kind);
   return leads && outcome === "completed" && operation.node === node;
 }
 

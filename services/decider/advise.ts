@@ -71,6 +71,8 @@ function compose(
     restore: `make ${node} wait for acks again`,
     rejoin: `lead ${node} home`,
     rebuild: `rebuild ${node}`,
+    repair: `mend ${wish.repair} on ${node}`,
+    "split-brain": `stop every pen but the lawful one, beginning with what stands beside ${node}`,
     switchover: `pass the pen on from ${node}`,
   }[kind];
   return {

@@ -1,5 +1,12 @@
 /** Which changes of diagnosis a person should hear of, in the words of the code book. */
-import { type Alert, DIAGNOSES, type Diagnosis, type DiagnosisCode, REFUSALS } from "@baton/contracts";
+import {
+  type Alert,
+  DIAGNOSES,
+  type Diagnosis,
+  type DiagnosisCode,
+  REFUSALS,
+  RepairCode,
+} from "@baton/contracts";
 import type { Advice } from "./advise.ts";
 import { DEATHS } from "./diagnose.ts";
 import type { Picture } from "./picture.ts";
@@ -31,22 +38,20 @@ export function alertAfterMs(d: Diagnosis, inMaintenance: boolean): number | nul
 const ACTED_ON: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
   ...DEATHS,
   "primary-read-only",
-  "replica-wrong-source",
-  "replica-writable",
   "errant-gtid",
-  "replication-stopped",
+  ...RepairCode.options,
 ]);
 
 /**
  * Null for what is no news. That all is well again is news only to who was told that it was not. `heldBack`: why Baton will
- * not do what the code book says it does.
+ * not do what the code book says it does; `left`: why it leaves this repair to a person.
  */
 export function alertFor(
   d: Diagnosis,
-  o: { faultWasTold: boolean; heldBack: string | null },
+  o: { faultWasTold: boolean; heldBack: string | null; left?: string | null },
   nowUnixMs: number,
 ): Alert | null {
-  const { faultWasTold, heldBack } = o;
+  const { faultWasTold, heldBack, left = null } = o;
   const entry = DIAGNOSES[d.code];
   if (entry.severity === "info" && !(d.code === "healthy" && faultWasTold)) return null;
   const about = d.node ?? d.cluster;
@@ -57,8 +62,11 @@ export function alertFor(
     code: d.code,
     title: d.code === "healthy" ? `${d.cluster}: healthy again` : `${d.cluster}: ${d.code} (${about})`,
     summary: d.summary,
-    action:
-      heldBack !== null && ACTED_ON.has(d.code) ? `${entry.action} But not now: ${heldBack}.` : entry.action,
+    action: [
+      entry.action,
+      ...(left === null ? [] : [left]),
+      ...(heldBack !== null && ACTED_ON.has(d.code) ? [`But not now: ${heldBack}.`] : []),
+    ].join(" "),
     node: d.node,
     epoch: d.epoch,
     operation: null,
@@ -111,6 +119,32 @@ export function flapAlert(
     summary: `${reason}.`,
     action: REFUSALS.flapping.action,
     node: null,
+    epoch: state?.epoch ?? 0,
+    operation: null,
+    source: decider,
+    atUnixMs: nowUnixMs,
+  };
+}
+
+export function repairLimitAlert(
+  picture: Picture | undefined,
+  of: { code: RepairCode; node: string },
+  decider: string,
+  nowUnixMs: number,
+): Alert | null {
+  if (picture === undefined) return null;
+  const { cluster } = picture;
+  const state = picture.state?.value;
+  const perHour = picture.declared?.policy.repairs.perHour ?? 0;
+  return {
+    id: [cluster, state?.epoch ?? 0, "repair-limit", of.code, of.node, state?.last?.id ?? ""].join("."),
+    cluster,
+    severity: REFUSALS["repair-limit"].severity,
+    code: "repair-limit",
+    title: `${cluster}: ${of.code} on ${of.node} comes back again and again`,
+    summary: `Baton has mended it ${perHour} times within an hour. It leaves it alone until that hour has passed.`,
+    action: `Find out who undoes it. \`baton repair ${cluster} ${of.node}\` mends it once more.`,
+    node: of.node,
     epoch: state?.epoch ?? 0,
     operation: null,
     source: decider,

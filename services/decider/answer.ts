@@ -2,9 +2,9 @@
 import type { ClusterView, Diagnosis, NodeRole, NodeView } from "@baton/contracts";
 import { downtimeOf, isCalm, windowsAhead } from "@baton/protocol";
 import { heldBackNow, nowUnixMs } from "./brakes.ts";
-import { diagnose, nodeProblems, planNow, primaryExecuted } from "./diagnose.ts";
+import { diagnose, nodeProblems, planNow } from "./diagnose.ts";
 import { describeDurability } from "./durability.ts";
-import type { Picture } from "./picture.ts";
+import { type Picture, primaryExecuted } from "./picture.ts";
 import { follows } from "./placement.ts";
 import { liveProbers, type VoteSettings } from "./votes.ts";
 

@@ -17,16 +17,16 @@ import type { Picture } from "./picture.ts";
  */
 const SKEW_MS = 10_000;
 
-/** When each failover ended, in this decider's own monotonic milliseconds. `live`: it was watching when the state changed. */
-export function dateFailovers(
+/** When each failover (or repair) ended, in this decider's own monotonic milliseconds. `live`: it was watching when the state changed. */
+export function dateEnds(
   known: ReadonlyMap<number, number>,
-  failovers: readonly number[],
+  ends: readonly number[],
   live: boolean,
   now: number,
   nowUnixMs: number,
 ): ReadonlyMap<number, number> {
   return new Map(
-    failovers.map((t) => [t, known.get(t) ?? (live ? now : now - Math.max(0, nowUnixMs - t - SKEW_MS))]),
+    ends.map((t) => [t, known.get(t) ?? (live ? now : now - Math.max(0, nowUnixMs - t - SKEW_MS))]),
   );
 }
 

@@ -2,7 +2,7 @@
  * The decider's core: one input in, the next picture and what is to be done out. Pure: every decider that sees the
  * same inputs orders the same operation, by the same name.
  */
-import type { Diagnosis, DiagnosisCode, OperationKind, Vouch } from "@baton/contracts";
+import type { Diagnosis, DiagnosisCode, OperationKind, RepairCode, Vouch } from "@baton/contracts";
 import { DIAGNOSES } from "@baton/contracts";
 import { chooseDonor, isCalm, isSameStart, nextVouch } from "@baton/protocol";
 import { type Advice, adviceFor } from "./advise.ts";
@@ -16,11 +16,20 @@ import {
   type SetAside,
   setAsideNow,
 } from "./brakes.ts";
-import { DEATHS, diagnose, primaryExecuted, reachedStatuses, type Verdict } from "./diagnose.ts";
+import { DEATHS, diagnose, type Verdict } from "./diagnose.ts";
 import { durabilityWish, noteAckers, unseenNow } from "./durability.ts";
-import { awaken, fold, forgetGone, type Input, type Picture } from "./picture.ts";
+import { awaken, fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
-import { findingOf, liveProbers, reachable, replicaVotes, stands, type VoteSettings } from "./votes.ts";
+import { mayMend, newlyLimited, noteFaults, standingFaults } from "./repairs.ts";
+import {
+  findingOf,
+  liveProbers,
+  reachable,
+  reachedStatuses,
+  replicaVotes,
+  stands,
+  type VoteSettings,
+} from "./votes.ts";
 
 export interface Settings extends VoteSettings {
   decider: string;
@@ -41,6 +50,10 @@ export interface Order {
   force?: boolean;
   /** A person asked for it: no brake holds it back. */
   byPerson?: boolean;
+  /** The fault that it mends. */
+  repair?: RepairCode;
+  /** A person wants empty transactions in place of a quarantine. */
+  inject?: boolean;
   /** Failover, where it may lose something: what nobody has seen of the primary's writes. */
   unseen?: { ms: number; transactions: number };
 }
@@ -53,6 +66,8 @@ export type Effect =
   | { type: "advise"; advice: Advice }
   /** The flap limit was reached just now: the next failover will be refused. */
   | { type: "flapping"; reason: string }
+  /** A repair has been made as often as its limit allows: it is a person's now. */
+  | { type: "repair-limit"; code: RepairCode; node: string }
   /** A maintenance or a downtime has reached its end. */
   | { type: "set-aside-ended"; ended: SetAside }
   | { type: "vouch"; vouch: Vouch };
@@ -80,7 +95,7 @@ export function decide(
   if (input.type === "tick") picture = forgetGone(picture, now);
   if (picture.declared === null || !picture.stateKnown) return { picture, effects };
 
-  picture = suspect(picture, now, s);
+  picture = noteFaults(suspect(picture, now, s), now, s);
   const verdict = diagnose(picture, now, s);
   picture = noteBaseline(picture, verdict);
   picture = noteAstray(picture, now, s);
@@ -112,6 +127,8 @@ export function decide(
     const limit = limitNow(picture, now);
     if (limit?.refusal === "flapping" && limitNow(before, now)?.refusal !== "flapping")
       effects.push({ type: "flapping", reason: limit.reason });
+    for (const limited of newlyLimited(before, picture, now))
+      effects.push({ type: "repair-limit", ...limited });
   }
   if (input.type === "tick" && picture.brakesKnown) {
     for (const ended of endedByThemselves(picture, now)) effects.push({ type: "set-aside-ended", ended });
@@ -136,8 +153,11 @@ function suspect(picture: Picture, now: number, s: Settings): Picture {
   const against = [...(picture.seen.get(primary) ?? [])].filter(
     ([prober, seen]) => stands(seen, live.has(prober), now, s) && findingOf(seen.sample) !== "alive",
   );
+  // One that is off tries no more, so what it lost once is no word of now.
   const lost = replicaVotes({ ...picture, suspectSinceMs: null }, primary, now, s).some(
-    (v) => v.finds === "lost" || v.finds === "silent",
+    (v) =>
+      (v.finds === "lost" || v.finds === "silent") &&
+      picture.statuses.get(v.node)?.status.replica?.receiver !== "off",
   );
   if (against.length === 0 && !lost)
     return picture.suspectSinceMs === null ? picture : { ...picture, suspectSinceMs: null };
@@ -230,13 +250,14 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   if (verdict === null) return null;
   const revision = picture.state?.revision ?? 0;
   if (picture.ordered?.stateRevision === revision && now < picture.ordered.untilMs) return null;
-  const order = (kind: OperationKind, node: string, reason: string): Order => ({
+  const order = (kind: OperationKind, node: string, reason: string, repair?: RepairCode): Order => ({
     kind,
     node,
     epoch: picture.state?.value.epoch ?? 0,
     stateRevision: revision,
     diagnosis: verdict.code,
     reason,
+    ...(repair === undefined ? {} : { repair }),
   });
   if (picture.state === null) {
     return verdict.code === "warming-up" && verdict.node !== null
@@ -244,6 +265,8 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
       : null;
   }
   const { value: state, sinceMs } = picture.state;
+  // Two histories compete: a person chooses, and until then every further step might be the wrong one.
+  if ((state.undecided ?? []).length > 0) return null;
   const failedLast = state.last !== null && state.last.outcome !== "completed";
   const mayTry = (kind: OperationKind) =>
     !failedLast || state.last?.kind !== kind || now - sinceMs >= s.retryMs;
@@ -268,7 +291,14 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
     const known = picture.statuses.get(node);
     if (known === undefined || now - since < ASTRAY_MS) continue;
     const { astray } = placeReplica(picture, node, known.status, primaryExecuted(picture, state.primary));
-    if (astray !== null) return order("rejoin", node, `${node} is not where it belongs: ${astray}.`);
+    // The others are repairs, each under a policy of its own.
+    if (astray !== null && astray.repair === null)
+      return order("rejoin", node, `${node} is not where it belongs: ${astray.why}.`);
+  }
+  for (const fault of standingFaults(picture, now)) {
+    if (!fault.unasked || !mayTry(fault.by)) continue;
+    if (mayMend(picture, fault.code, fault.node, now) === "auto")
+      return order(fault.by, fault.node, `${fault.found}.`, fault.code);
   }
   const node = nodeToRebuild(picture, now, s);
   return node === null ? null : order("rebuild", node, `${node} is quarantined and is to be rebuilt.`);
@@ -307,8 +337,9 @@ function nodeToRebuild(picture: Picture, now: number, s: Settings): string | nul
 }
 
 /**
- * A primary that restarted is read-only by its boot configuration, and its semi-sync role is off. A person's hand leaves that
- * on; so does an operation that closed it, or was about to open it, and lost it.
+ * A primary that restarted is read-only by its boot configuration, its semi-sync role is off, and its start is not the one at which
+ * it was open. A person's hand changes the first two at most. An operation that closed it, or was about to open it, and lost it,
+ * leaves all three as they were.
  */
 function bootedReadOnly(picture: Picture): boolean {
   const { last, primary, unrestored } = picture.state?.value ?? {};
@@ -317,7 +348,10 @@ function bootedReadOnly(picture: Picture): boolean {
   const unopened = last?.outcome === "blocked" && last.code !== "too-few-ackers-left";
   if (unopened && (last.kind === "switchover" || last.kind === "failover")) return true;
   const status = picture.statuses.get(picture.state?.value.primary ?? "")?.status;
-  return status?.serverUuid === picture.state?.value.primaryUuid && status?.semiSync?.source === false;
+  if (status?.serverUuid !== picture.state?.value.primaryUuid || status?.semiSync?.source !== false)
+    return false;
+  const openedS = picture.openedStartS ?? picture.state?.value.primaryStartedUnixS;
+  return openedS === undefined || !isSameStart(openedS, status.startedUnixS);
 }
 
 function vouchFor(picture: Picture, node: string, now: number, s: Settings): Vouch | null {

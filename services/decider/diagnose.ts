@@ -1,23 +1,18 @@
 /** From witnesses to one named diagnosis. Pure; null means that the evidence does not suffice yet. */
-import type {
-  Diagnosis,
-  DiagnosisCode,
-  NodeStatus,
-  ProberVote,
-  RefusalCode,
-  ReplicaVote,
-} from "@baton/contracts";
-import { GtidSet } from "@baton/mysql/gtid";
-import { isCalm, type Plan, planFailover } from "@baton/protocol";
+import type { Diagnosis, DiagnosisCode, ProberVote, RefusalCode, ReplicaVote } from "@baton/contracts";
+import type { GtidSet } from "@baton/mysql/gtid";
+import { answersAlone, isCalm, type Plan, planFailover } from "@baton/protocol";
 import { findPrimary } from "./adopt.ts";
 import { downtimeNow, downtimesNow, limitNow } from "./brakes.ts";
 import { unseenNow } from "./durability.ts";
-import type { Picture } from "./picture.ts";
+import { type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
+import { standingFaults } from "./repairs.ts";
 import {
   majorityFindsDead,
   proberVotes,
   reachable,
+  reachedStatuses,
   replicaVotes,
   tally,
   type VoteSettings,
@@ -41,9 +36,12 @@ export const DEATHS: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
 const GRAVITY: readonly DiagnosisCode[] = [
   "replica-writable",
   "semi-sync-off",
+  "semi-sync-waiting",
   "semi-sync-too-few-ackers",
+  "semi-sync-broken",
   "durability-degraded",
   "errant-gtid",
+  "gtid-drift",
   "replica-wrong-source",
   "replication-error",
   "replication-stopped",
@@ -51,21 +49,6 @@ const GRAVITY: readonly DiagnosisCode[] = [
   "replica-dead",
   "prober-blind",
 ];
-
-export function primaryExecuted(picture: Picture, primary: string): GtidSet {
-  return GtidSet.parse(picture.statuses.get(primary)?.status.executed ?? "");
-}
-
-/** The statuses of nodes that some prober reaches now. */
-export function reachedStatuses(picture: Picture, now: number, s: VoteSettings): Map<string, NodeStatus> {
-  const out = new Map<string, NodeStatus>();
-  for (const [node, known] of picture.statuses) {
-    // While the primary is suspect, only what was reached since then counts.
-    const sinceMs = picture.suspectSinceMs ?? Number.NEGATIVE_INFINITY;
-    if (reachable(picture, node, sinceMs, now, s) === true) out.set(node, known.status);
-  }
-  return out;
-}
 
 /**
  * The N−k+1 rule rests on every write having waited for k acks. Where the primary was last seen, in this reign, to answer
@@ -77,14 +60,25 @@ function durabilityUnproven(picture: Picture): string | null {
   if (known === undefined || known.atMs <= (picture.state?.sinceMs ?? 0) || known.status.readOnly)
     return null;
   const semi = known.status.semiSync;
-  if (semi?.source === true && semi.sourceActive) return null;
-  return `${primary} was last seen answering writes that wait for no ack (semi-sync ${semi === null ? "not installed" : "off"})`;
+  const acks = picture.declared?.policy.acks ?? 1;
+  if (semi?.source !== true || !semi.sourceActive)
+    return `${primary} was last seen answering writes that wait for no ack (semi-sync ${semi === null ? "not installed" : "off"})`;
+  return semi.acks >= acks
+    ? null
+    : `${primary} was last seen answering writes that wait for ${semi.acks} acks, and a failover reckons with ${acks}`;
 }
 
 /** Would a failover succeed now, and would Baton make it? What is not safe is said before what is only not due. */
 export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | null {
   if (picture.declared === null || picture.state === null) return null;
-  const { primary, quarantined } = picture.state.value;
+  const { primary, quarantined, undecided = [] } = picture.state.value;
+  if (undecided.length > 0)
+    return {
+      possible: false,
+      refusal: "diverged",
+      reason: `${undecided.join(" and ")} hold two histories; choose: ${undecided.map((n) => `baton repair ${picture.cluster} ${n} --keep`).join(" or ")}`,
+      notChosen: [],
+    };
   const loses = unseenNow(picture, now);
   const unproven = loses === undefined ? durabilityUnproven(picture) : null;
   if (unproven !== null)
@@ -238,6 +232,9 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
   if (mostly("auth"))
     return { ...evidence, code: "credentials-failing", summary: `${primary} refuses Baton's account.` };
 
+  const split = picture.faults.find((f) => f.code === "split-brain");
+  if (split !== undefined) return { ...evidence, code: "split-brain", summary: `${split.found}.` };
+
   const known = picture.statuses.get(primary);
   // Right after a change of state the last status may be of the time before it.
   const present = known !== undefined && known.atMs > state.sinceMs ? known.status : null;
@@ -253,7 +250,13 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
   const policy = picture.declared?.policy;
   const available = policy?.durability === "available";
   const degraded = state.value.degraded !== undefined;
-  if (semi?.source === false && present?.readOnly === false && state.value.phase === "steady" && !available)
+  if (
+    present?.readOnly === false &&
+    state.value.phase === "steady" &&
+    !available &&
+    semi !== null &&
+    answersAlone(present, degraded)
+  )
     problems.push({
       code: "semi-sync-off",
       node: primary,
@@ -277,6 +280,9 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
       node: primary,
       text: `${primary} answers writes without waiting for acks`,
     });
+  for (const fault of standingFaults(picture, now))
+    if (fault.node === primary && fault.by === "repair" && fault.code !== "semi-sync-off")
+      problems.push({ code: fault.code, node: primary, text: fault.found });
   const executed = primaryExecuted(picture, primary);
   for (const node of Object.keys(picture.declared?.nodes ?? {})) {
     if (node === primary) continue;
@@ -320,7 +326,10 @@ function wordsFor(picture: Picture, node: string, code: DiagnosisCode): string {
     case "replication-error":
       return `${node}'s replication stopped with error ${r?.receiverErrno || r?.applierErrno}: ${r?.receiverError || r?.applierError}`;
     case "errant-gtid":
+    case "gtid-drift":
       return `${node} holds transactions that the primary has not`;
+    case "semi-sync-broken":
+      return `${node}'s semi-sync settings are not a replica's`;
     case "credentials-failing":
       return `${node} refuses Baton's account`;
     default:

@@ -34,9 +34,10 @@ const PEER_GRACE_MS = 250;
 const YIELDS: Partial<Record<OperationKind, ReadonlySet<OperationKind>>> = {
   rejoin: new Set(["failover"]),
   reopen: new Set(["failover"]),
+  repair: new Set(["failover"]),
   degrade: new Set(["failover"]),
   restore: new Set(["failover"]),
-  rebuild: new Set(["failover", "reopen", "rejoin", "degrade", "restore"]),
+  rebuild: new Set(["failover", "reopen", "rejoin", "degrade", "restore", "repair", "split-brain"]),
 };
 
 export function operationName(cluster: string, order: Order): string {
@@ -90,6 +91,8 @@ export async function giveOrder(
     candidate: order.candidate ?? null,
     ...(order.force === true ? { force: true } : {}),
     ...(order.byPerson === true ? { byPerson: true } : {}),
+    ...(order.repair === undefined ? {} : { repair: order.repair }),
+    ...(order.inject === true ? { inject: true } : {}),
     ...(order.unseen === undefined ? {} : { unseen: order.unseen }),
     nodes: Object.fromEntries(nodes.map((n) => [n, statuses.get(n) ?? null])),
   };

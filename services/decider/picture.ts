@@ -12,9 +12,11 @@ import type {
   Sample,
   Vouch,
 } from "@baton/contracts";
+import { GtidSet } from "@baton/mysql/gtid";
 import { type Brakes, NO_BRAKES } from "@baton/protocol";
-import { dateFailovers, type SetAside } from "./brakes.ts";
+import { dateEnds, type SetAside } from "./brakes.ts";
 import type { Ackers } from "./durability.ts";
+import type { Fault } from "./repairs.ts";
 import { noteWriting, type Writing } from "./writing.ts";
 
 export interface Seen {
@@ -52,6 +54,8 @@ export interface Picture {
   readonly setAside: readonly SetAside[];
   /** The state's date of each failover → when it ended by our own clock */
   readonly failoversMs: ReadonlyMap<number, number>;
+  /** The same of each repair. */
+  readonly repairsMs: ReadonlyMap<number, number>;
   /** What a person has been advised of in this diagnosis, so that it is said once. */
   readonly advised: { readonly diagnosis: Diagnosis; readonly about: string } | null;
   /** node → prober → last sample */
@@ -71,6 +75,10 @@ export interface Picture {
   readonly ackers: Ackers | null;
   /** node → since when it has been out of its place */
   readonly astraySince: ReadonlyMap<string, number>;
+  /** What is broken and could be mended, gravest first. */
+  readonly faults: readonly Fault[];
+  /** When the primary's server started that was last seen writable in this reign, by its own clock. */
+  readonly openedStartS: number | null;
   /** The order given from this revision of the state, so that it is given once; none is given from it again before `untilMs`. */
   readonly ordered: { readonly stateRevision: number; readonly untilMs: number } | null;
   /** node → when its ledger entry was last written from here */
@@ -91,6 +99,7 @@ export function emptyPicture(cluster: string, now: number): Picture {
     brakesKnown: false,
     setAside: [],
     failoversMs: new Map(),
+    repairsMs: new Map(),
     advised: null,
     seen: new Map(),
     statuses: new Map(),
@@ -102,6 +111,8 @@ export function emptyPicture(cluster: string, now: number): Picture {
     writing: null,
     ackers: null,
     astraySince: new Map(),
+    faults: [],
+    openedStartS: null,
     ordered: null,
     vouchedMs: new Map(),
   };
@@ -118,6 +129,14 @@ export type Input =
   | { type: "order-failed"; stateRevision: number }
   | { type: "tick"; nowUnixMs: number };
 
+function sameReign(a: ClusterState | undefined, b: ClusterState | null): boolean {
+  return a !== undefined && b !== null && a.primaryUuid === b.primaryUuid;
+}
+
+/** All that the primary is known to have executed. */
+export function primaryExecuted(picture: Picture, primary: string): GtidSet {
+  return GtidSet.parse(picture.statuses.get(primary)?.status.executed ?? "");
+}
 /** An order that could not be given, because of the lock of an operation that is ending above all: soon, but not as fast as NATS answers. */
 const ORDER_AGAIN_MS = 100;
 
@@ -135,13 +154,22 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
       return {
         ...picture,
         state: input.state === null ? null : { value: input.state, revision: input.revision, sinceMs: now },
-        failoversMs: dateFailovers(
+        failoversMs: dateEnds(
           picture.failoversMs,
           input.state?.failovers ?? [],
           picture.state !== null,
           now,
           input.nowUnixMs,
         ),
+        repairsMs: dateEnds(
+          picture.repairsMs,
+          (input.state?.repairs ?? []).map((r) => r.endedUnixMs),
+          picture.state !== null,
+          now,
+          input.nowUnixMs,
+        ),
+        faults: [],
+        openedStartS: sameReign(picture.state?.value, input.state) ? picture.openedStartS : null,
         astraySince: new Map(),
       };
     case "state-known":
@@ -192,7 +220,15 @@ function foldSample(picture: Picture, sample: Sample, now: number): Picture {
   if (sample.status === null) return { ...picture, seen };
   const statuses = new Map(picture.statuses);
   statuses.set(sample.node, { status: sample.status, atMs: now });
-  return { ...picture, seen, statuses, writing: writingAfter(picture, sample, now) };
+  const { readOnly, serverUuid, startedUnixS } = sample.status;
+  const open = !readOnly && serverUuid === picture.state?.value.primaryUuid;
+  return {
+    ...picture,
+    seen,
+    statuses,
+    writing: writingAfter(picture, sample, now),
+    openedStartS: open ? startedUnixS : picture.openedStartS,
+  };
 }
 
 function writingAfter(picture: Picture, { node, status }: Sample, now: number): Writing | null {

@@ -1,7 +1,7 @@
-/** Is each node where it belongs? Problems of single nodes, and which of them Baton leads home by itself. */
-import type { DeclaredNode, DiagnosisCode, NodeStatus, Vouch } from "@baton/contracts";
+/** Is each node where it belongs? Problems of single nodes, and which of them Baton leads home or mends by itself. */
+import type { DeclaredNode, DiagnosisCode, NodeStatus, RepairCode, Vouch } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
-import { isSameStart } from "@baton/protocol";
+import { isSameStart, ownTransactions, replicaSemiSyncFaults, whyStopped } from "@baton/protocol";
 import type { Picture } from "./picture.ts";
 
 /** Whether the node's channel points at the primary, by uuid or by declared address. */
@@ -21,10 +21,19 @@ function restartedSince(status: NodeStatus, vouch: Vouch | undefined): boolean {
   );
 }
 
+/** Out of its place: shut, compared and led home, or quarantined (the executor's rejoin.ts). */
+export interface Astray {
+  why: string;
+  /** The policy under which; null: `policy.rejoin`, a former primary. */
+  repair: RepairCode | null;
+}
+
 export interface Placement {
   problems: DiagnosisCode[];
-  /** Why Baton should lead it home, or null when it is at home or a person must look first. */
-  astray: string | null;
+  /** Null when it is at home, or a person must look first. */
+  astray: Astray | null;
+  /** What is wrong with it where it is. */
+  faults: { code: RepairCode; found: string; unasked: boolean; by: "rejoin" | "repair" }[];
 }
 
 /** Judges a replica by a status read in the present reign. `primaryExecuted` is the primary's own last known set. */
@@ -35,36 +44,77 @@ export function placeReplica(
   primaryExecuted: GtidSet,
 ): Placement {
   const state = picture.state?.value;
-  if (state === undefined) return { problems: [], astray: null };
+  if (state === undefined) return { problems: [], astray: null, faults: [] };
   const problems: DiagnosisCode[] = [];
+  const faults: Placement["faults"] = [];
   const r = status.replica;
   const atHome = follows(status, state.primaryUuid, picture.declared?.nodes[state.primary]);
-  let astray: string | null = null;
+  const quarantined = state.quarantined.includes(node);
+  let astray: Astray | null = null;
   if (!status.readOnly) {
     problems.push("replica-writable");
-    astray = "it accepts writes and is not the primary";
+    astray = { why: "it accepts writes and is not the primary", repair: "replica-writable" };
   }
   if (r === null || !atHome) {
     problems.push("replica-wrong-source");
     astray ??=
-      r === null ? "it follows nobody" : `it follows ${r.sourceHost}:${r.sourcePort}, not ${state.primary}`;
-  } else if (r.receiverErrno !== 0 && r.receiver === "off") problems.push("replication-error");
-  else if (r.applierErrno !== 0) problems.push("replication-error");
-  else if (r.receiver === "off" || r.applier === "off") {
-    problems.push("replication-stopped");
-    if (restartedSince(status, picture.vouches.get(node)))
-      astray ??= "it restarted and its replication stands still";
-    else if (state.unrestored?.includes(node))
-      astray ??= "an operation that was given up stopped its replication and could not start it again";
+      r === null
+        ? { why: "it follows nobody", repair: null }
+        : {
+            why: `it follows ${r.sourceHost}:${r.sourcePort}, not ${state.primary}`,
+            repair: "replica-wrong-source",
+          };
+  } else {
+    const left = state.unrestored?.includes(node) === true;
+    const stopped = whyStopped(r, left || restartedSince(status, picture.vouches.get(node)));
+    if (stopped !== null) problems.push(stopped.code);
+    if (stopped?.code === "replication-stopped" && stopped.startable)
+      astray ??= {
+        why: left
+          ? "an operation that was given up stopped its replication and could not start it again"
+          : "it restarted and its replication stands still",
+        repair: "replication-stopped",
+      };
+    else if (stopped !== null)
+      faults.push({
+        code: stopped.code,
+        found: `${node}: ${stopped.why}`,
+        unasked: stopped.startable,
+        by: "repair",
+      });
+    const semi =
+      quarantined || r.receiver !== "on" || status.flavour === "mariadb" ? [] : replicaSemiSyncFaults(status);
+    if (semi.length > 0) {
+      problems.push("semi-sync-broken");
+      faults.push({
+        code: "semi-sync-broken",
+        found: `${node} ${semi.join(", ")}`,
+        unasked: true,
+        by: "repair",
+      });
+    }
   }
   // A node that follows may be ahead of the primary's last sample, but only in what this primary wrote itself.
-  const ahead = GtidSet.parse(status.executed).subtract(primaryExecuted);
-  const extra = r === null || !atHome ? ahead : ahead.subtract(ahead.onlyFrom(state.primaryUuid));
+  const extra =
+    r === null || !atHome
+      ? GtidSet.parse(status.executed).subtract(primaryExecuted)
+      : ownTransactions(status, primaryExecuted, state.primaryUuid);
   const primarySeenMs = picture.statuses.get(state.primary)?.atMs ?? Number.NEGATIVE_INFINITY;
-  if (!extra.isEmpty() && primarySeenMs > (picture.state?.sinceMs ?? 0)) problems.push("errant-gtid");
-  if (state.quarantined.includes(node)) {
+  if (!extra.isEmpty() && primarySeenMs > (picture.state?.sinceMs ?? 0)) {
+    const drift = atHome && status.readOnly && !quarantined;
+    problems.push(drift ? "gtid-drift" : "errant-gtid");
+    if (drift)
+      faults.push({
+        code: "gtid-drift",
+        found: `${node} follows ${state.primary} and holds ${extra.count()} transactions of its own: ${extra}`,
+        unasked: true,
+        by: "rejoin",
+      });
+  }
+  if (quarantined) {
     if (!problems.includes("errant-gtid") && astray === null) problems.push("errant-gtid");
     if (!extra.isEmpty() || state.unbuilt?.[node] !== undefined) astray = null;
+    return { problems, astray, faults: [] };
   }
-  return { problems, astray };
+  return { problems, astray, faults };
 }

@@ -2,7 +2,13 @@
  * The witnesses (DETECTION.md): what each live prober finds of the primary, and what each replica's
  * receiver says of it. Votes are facts with their age; what follows from them is in diagnose.ts.
  */
-import { OUTCOMES_OF_DEATH, type ProberVote, type ReplicaVote, type Sample } from "@baton/contracts";
+import {
+  type NodeStatus,
+  OUTCOMES_OF_DEATH,
+  type ProberVote,
+  type ReplicaVote,
+  type Sample,
+} from "@baton/contracts";
 import type { Picture, Seen } from "./picture.ts";
 
 export interface VoteSettings {
@@ -137,6 +143,17 @@ export function reachable(
     if (findingOf(seen.sample) !== "dead") allDead = false;
   }
   return looked && allDead ? false : null;
+}
+
+/** The statuses of nodes that some prober reaches now. */
+export function reachedStatuses(picture: Picture, now: number, s: VoteSettings): Map<string, NodeStatus> {
+  const out = new Map<string, NodeStatus>();
+  for (const [node, known] of picture.statuses) {
+    // While the primary is suspect, only what was reached since then counts.
+    const sinceMs = picture.suspectSinceMs ?? Number.NEGATIVE_INFINITY;
+    if (reachable(picture, node, sinceMs, now, s) === true) out.set(node, known.status);
+  }
+  return out;
 }
 
 /** What each declared replica says of the primary, by statuses read since the suspicion began. */

@@ -2,7 +2,7 @@
 import { type Bus, BusConflict } from "@baton/bus";
 import { ALL_CLUSTERS, type Alert, BatonError, type Brake, type Diagnosis, MESSAGES } from "@baton/contracts";
 import { type ServiceContext, startTrace } from "@baton/runtime";
-import { adviceAlert, alertAfterMs, alertFor, flapAlert } from "./alert.ts";
+import { adviceAlert, alertAfterMs, alertFor, flapAlert, repairLimitAlert } from "./alert.ts";
 import { viewCluster } from "./answer.ts";
 import { heldBackNow, maintenanceNow } from "./brakes.ts";
 import type { BrakePorts } from "./commands/brake-record.ts";
@@ -10,12 +10,14 @@ import { ack, pause, resume } from "./commands/brakes.ts";
 import { requireKnown } from "./commands/known-cluster.ts";
 import { type PlanPorts, plan } from "./commands/plan.ts";
 import { planRebuild } from "./commands/rebuild.ts";
+import { planRepair } from "./commands/repair.ts";
 import { planOrder } from "./commands/switchover.ts";
 import { downtime, maintenance, tellEnded } from "./commands/windows.ts";
 import { decide, type Effect, type Order, type Settings } from "./decide.ts";
 import { giveOrder, type OrderPorts, type OrderResult } from "./order.ts";
 import { emptyPicture, type Input, type Picture } from "./picture.ts";
 import { Planner } from "./planner.ts";
+import { leftToPerson } from "./repairs.ts";
 
 /** Freshness ends without a message to say so; this is how often that is noticed. */
 const TICK_MS = 250;
@@ -148,6 +150,12 @@ export class Watcher {
         const { order, donor } = planRebuild(picture, request, performance.now(), this.#settings);
         return { operation: await this.#giveForPerson(picture, order), node: request.node, from: donor };
       }),
+      await bus.serve("repair", async (request) => {
+        requireKnown(request.cluster, this.#declared(), "repair");
+        const picture = await this.#lookedSince(request.cluster);
+        const { reply, order } = planRepair(picture, request);
+        return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
+      }),
       await bus.serve("maintenance", async (request) => {
         const reply = await maintenance(request, this.#brakePorts());
         return { ...reply, running: this.#pictures.get(request.cluster)?.state?.value.operation?.id ?? null };
@@ -250,6 +258,13 @@ export class Watcher {
         log.warn({ cluster }, `${cluster}: flapping: ${effect.reason}`);
         this.#alert(flapAlert(this.#pictures.get(cluster), effect.reason, instance, Date.now()), traceparent);
         return;
+      case "repair-limit":
+        log.warn(
+          { cluster, node: effect.node },
+          `${cluster}: repair-limit: ${effect.code} on ${effect.node}`,
+        );
+        this.#alert(repairLimitAlert(this.#pictures.get(cluster), effect, instance, Date.now()), traceparent);
+        return;
       case "set-aside-ended":
         void tellEnded(cluster, effect.ended, this.#brakePorts()).catch((error: unknown) =>
           log.error({ err: error, cluster }, `${cluster}: the end of a window could not be told`),
@@ -274,7 +289,8 @@ export class Watcher {
     const tell = () => {
       const picture = this.#pictures.get(cluster);
       const heldBack = picture === undefined ? null : heldBackNow(picture, performance.now());
-      const alert = alertFor(d, { faultWasTold: this.#told.has(cluster), heldBack }, Date.now());
+      const left = picture === undefined ? null : leftToPerson(picture, d.code, d.node, performance.now());
+      const alert = alertFor(d, { faultWasTold: this.#told.has(cluster), heldBack, left }, Date.now());
       if (alert === null) return;
       if (d.code === "healthy") this.#told.delete(cluster);
       else this.#told.set(cluster, d);

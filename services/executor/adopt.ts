@@ -25,7 +25,7 @@ export async function adopt(op: Operation): Promise<void> {
     });
     const unfit = flavourRefusal(op.declared.policy, new Map(statuses));
     if (unfit !== null) throw new Refusal(unfit.refusal, unfit.reason);
-    await op.change(adopted(op.intent, status.serverUuid, op.ports.nowUnixMs()));
+    await op.change(adopted(op.intent, status.serverUuid, op.ports.nowUnixMs(), status.startedUnixS));
     return {
       value: null,
       summary: `${node} is the primary of epoch 1`,

@@ -60,14 +60,16 @@ export function reignEnded(intent: Intent, state: ClusterState): { event: Told; 
       severity: blocked || (loss?.atMost ?? 0) > 0 ? "critical" : planned ? "info" : "warning",
       code: blocked && code !== null ? code : "primary-changed",
       title: `${intent.cluster}: ${state.primary} is primary in place of ${intent.node}`,
-      summary: `${planned ? "Switchover" : "Failover"} ${intent.operation} led to epoch ${state.epoch}.${lost} ${intent.reason}`,
+      summary: `${planned ? "Switchover" : intent.kind === "split-brain" ? "Split brain" : "Failover"} ${intent.operation} led to epoch ${state.epoch}.${lost} ${intent.reason}`,
       action: blocked
         ? "Writes wait until replicas follow the new primary: bring them back."
         : planned
           ? "Nothing."
-          : loss !== null && loss.atMost > 0
-            ? `Look for what is missing: ${intent.node} is quarantined with it when it comes back. Find out why it died.`
-            : `Nothing now. Find out why ${intent.node} died; it rejoins by itself if it is clean.`,
+          : intent.kind === "split-brain"
+            ? `Nothing now. Find out who made ${state.primary} writable: its writes were acknowledged, those of ${intent.node} were not.`
+            : loss !== null && loss.atMost > 0
+              ? `Look for what is missing: ${intent.node} is quarantined with it when it comes back. Find out why it died.`
+              : `Nothing now. Find out why ${intent.node} died; it rejoins by itself if it is clean.`,
       node: state.primary,
     },
   };

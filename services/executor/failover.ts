@@ -74,9 +74,9 @@ async function towardsCommit(op: Operation): Promise<void> {
   });
 
   await op.step("commit", async () => {
-    await op.change(
-      commit(op.state, candidate.node, candidate.status.serverUuid, op.ports.nowUnixMs(), loss),
-    );
+    const { serverUuid, startedUnixS } = candidate.status;
+    const opening = { ...op.state, primaryStartedUnixS: startedUnixS };
+    await op.change(commit(opening, candidate.node, serverUuid, op.ports.nowUnixMs(), loss));
     return {
       value: null,
       summary: `${candidate.node} is the primary of epoch ${op.epoch}${loss === null ? "" : ` and may lack ${describeLoss(loss)}`}; from here there is no way back`,

@@ -346,7 +346,7 @@ export class Operation {
     this.#published.push(
       this.ports.publishAlert({
         ...alert,
-        id: `${this.intent.operation}.${alert.code}`,
+        id: `${this.intent.operation}.${alert.code}.${alert.node ?? "-"}`,
         cluster: this.cluster,
         epoch: this.epoch,
         operation: this.intent.operation,

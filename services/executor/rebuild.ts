@@ -14,6 +14,7 @@ import {
   heldBy,
   leaving,
 } from "@baton/protocol";
+import { handOn } from "./ask-node.ts";
 import { beside } from "./beside.ts";
 import { type CloneState, clone, follow, readClone, teller } from "./clone.ts";
 import type { DumpPrograms } from "./dump.ts";
@@ -353,11 +354,4 @@ async function putBack(op: Operation, node: string): Promise<void> {
 function targetOf(op: Operation, node: string) {
   const { host, port } = op.declared.nodes[node] ?? { host: "", port: 0 };
   return { host, port };
-}
-
-function handOn(op: Operation, node: string): Promise<Hand> {
-  return op.hand(node, op.declared.policy.deadlines.openMs).catch((error: unknown) => {
-    if (error instanceof Error && error.name === "Superseded") throw error;
-    throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
-  });
 }

@@ -145,12 +145,16 @@ async function quarantine(op: Operation, hand: Hand, node: string, errant: GtidS
       detail: { errant: errant.toString() },
     };
   });
+  tellQuarantined(op, node, errant);
+}
+
+export function tellQuarantined(op: Operation, node: string, errant: GtidSet): void {
   op.event({
     type: "node-quarantined",
     node,
     outcome: "completed",
     code: "not-clean",
-    summary: `${node} came back with ${errant.count()} transactions that are not in the history: ${errant}`,
+    summary: `${node} holds ${errant.count()} transactions that are not in the history: ${errant}`,
     primary: null,
     previous: null,
     next: nextFor(op, node),

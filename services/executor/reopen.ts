@@ -12,7 +12,7 @@ export async function reopen(op: Operation): Promise<void> {
   const node = op.state.primary;
   const { openMs } = op.declared.policy.deadlines;
   try {
-    const hand = await op.step("check", async () => {
+    const { hand, startedUnixS } = await op.step("check", async () => {
       const taken = await op.hand(node, openMs).catch((error: unknown) => {
         throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
       });
@@ -23,7 +23,7 @@ export async function reopen(op: Operation): Promise<void> {
           `${node} is server ${status.serverUuid}, the state names ${op.state.primaryUuid}`,
         );
       return {
-        value: taken,
+        value: { hand: taken, startedUnixS: status.startedUnixS },
         summary: `${node} is the server that the state names`,
         detail: {
           serverUuid: status.serverUuid,
@@ -45,7 +45,8 @@ export async function reopen(op: Operation): Promise<void> {
         await standStill(hand, openMs);
         await hand.run(hand.dialect.resetReplication, openMs);
       }
-      await op.change(end(op.state, "completed", null, op.ports.nowUnixMs()));
+      const opened = { ...op.state, primaryStartedUnixS: startedUnixS };
+      await op.change(end(opened, "completed", null, op.ports.nowUnixMs()));
       return { value: null, summary: `${node} accepts writes again` };
     });
   } catch (error) {

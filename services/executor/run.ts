@@ -1,7 +1,7 @@
 /**
  * One intent, from its arrival to the end of its operation: fresh, taken over from a dead executor, or too late.
  */
-import type { Before, ClusterState, DeclaredCluster, Intent } from "@baton/contracts";
+import type { Before, ClusterState, DeclaredCluster, Intent, OperationKind } from "@baton/contracts";
 import { ackersOf, claim, declined, describeWindow, downtimeOf, heldBack, takeOver } from "@baton/protocol";
 import { adopt } from "./adopt.ts";
 import { primaryChanged, reignEnded } from "./announcement.ts";
@@ -13,6 +13,8 @@ import { rebuild } from "./rebuild.ts";
 import { Refusal, Superseded } from "./refusal.ts";
 import { rejoin } from "./rejoin.ts";
 import { reopen } from "./reopen.ts";
+import { repair } from "./repair.ts";
+import { splitBrain } from "./split-brain.ts";
 import { switchover } from "./switchover.ts";
 
 /** What was published is stored within this time, or its loss is logged. */
@@ -110,6 +112,8 @@ export async function runIntent(
       else if (intent.kind === "degrade") await degrade(op);
       else if (intent.kind === "restore") await restore(op);
       else if (intent.kind === "rebuild") await rebuild(op);
+      else if (intent.kind === "repair") await repair(op);
+      else if (intent.kind === "split-brain") await splitBrain(op);
       else await rejoin(op);
     }
   } catch (error) {
@@ -152,6 +156,12 @@ async function heedBrakes(op: Operation): Promise<void> {
   throw new Refusal("paused", `nothing was touched: ${why}`);
 }
 
+const REIGN_CHANGING: ReadonlySet<OperationKind> = new Set<OperationKind>([
+  "failover",
+  "switchover",
+  "split-brain",
+]);
+
 /** An executor that died right after its last compare-and-set may have told nobody. What was told is not told twice. */
 async function tellAgain(
   intent: Intent,
@@ -160,7 +170,8 @@ async function tellAgain(
   ports: Ports,
 ): Promise<void> {
   const op = new Operation(intent, declared, { value: state, revision: 0 }, ports, true);
-  if ((intent.kind !== "failover" && intent.kind !== "switchover") || state.last?.outcome === "rolled-back") {
+  // One that was rolled back, or a split brain after which the primary is who it was, has changed no reign.
+  if (!REIGN_CHANGING.has(intent.kind) || state.primary === intent.node) {
     op.tellEnd();
     await op.letGo(PUBLISH_MS);
     return;

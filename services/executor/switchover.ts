@@ -71,7 +71,8 @@ async function towardsCommit(op: Operation, touched: Touched): Promise<void> {
     touched.stopped = true;
     // It has received all that there is; stopped while the state is written, it costs no client a moment.
     void candidate.run(candidate.dialect.stopReceiver, openMs).catch(() => undefined);
-    await op.change(commit(op.state, candidate.node, status.serverUuid, op.ports.nowUnixMs()));
+    const opening = { ...op.state, primaryStartedUnixS: status.startedUnixS };
+    await op.change(commit(opening, candidate.node, status.serverUuid, op.ports.nowUnixMs()));
     return {
       value: null,
       summary: `${candidate.node} is the primary of epoch ${op.epoch}; from here there is no way back`,

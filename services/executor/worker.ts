@@ -264,7 +264,7 @@ export class Worker {
           .append(MESSAGES.event, event, {
             traceparent,
             // Of progress each report is news.
-            msgId: `${event.operation}.${event.type}.${event.type === "rebuild-progress" ? Date.now() : event.epoch}`,
+            msgId: `${event.operation}.${event.type}.${event.node ?? "-"}.${event.type === "rebuild-progress" ? Date.now() : event.epoch}`,
           })
           .then(() => undefined, stored("event")),
       archiveEvent: (event) =>

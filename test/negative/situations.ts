@@ -20,8 +20,8 @@ export interface Situation {
   name: string;
   /** What on-call is shown while it lasts; null: nothing is wrong with the cluster. */
   sees: DiagnosisCode | null;
-  /** Orders that are right: a node led home. Never a failover. */
-  mayOrder?: readonly ("rejoin" | "reopen")[];
+  /** Orders that are right: a node led home or mended. Never a failover. */
+  mayOrder?: readonly ("rejoin" | "reopen" | "repair")[];
   /** It is over before anybody can look: samples are counted after its end. */
   brief?: true;
   /**
@@ -207,6 +207,7 @@ const onPrimary: Situation[] = [
   {
     name: "a person switches semi-sync off",
     sees: "semi-sync-off",
+    mayOrder: ["repair"],
     make: (s, p) =>
       setting(
         s,
@@ -418,7 +419,7 @@ const secondPens: Situation[] = [
   },
   {
     name: "somebody writes on a replica",
-    sees: "errant-gtid",
+    sees: "gtid-drift",
     mayOrder: ["rejoin"],
     noWriter: true,
     make: async (s) => {

@@ -248,6 +248,19 @@ export const SAMPLES: Record<string, Json> = {
   "command-plan-reply": { cluster: "shop", planned, candidate: "n2", against: null },
   "command-rebuild-request": { cluster: "shop", node: "n3", from: null },
   "command-rebuild-reply": { operation, node: "n3", from: "n2" },
+  "command-repair-request": { cluster: "shop", node: "n3", dryRun: true, inject: false, keep: false },
+  "command-repair-reply": {
+    operation: null,
+    faults: [
+      {
+        node: "n3",
+        code: "gtid-drift",
+        found: "n3 holds 1 transaction of its own",
+        policy: "ask",
+        ways: [{ what: "quarantine it", command: "baton repair shop n3" }],
+      },
+    ],
+  },
   "command-pause-request": { cluster: "shop", by: "ann@ops1", reason: "moving the rack" },
   "command-pause-reply": { paused: ["shop"] },
   "command-resume-request": { cluster: null, by: "ann@ops1" },
@@ -349,6 +362,9 @@ export const SAMPLES: Record<string, Json> = {
     quarantined: [],
     unrestored: ["n3"],
     failovers: [1_700_000_000_000],
+    repairs: [{ code: "replica-writable", node: "n3", endedUnixMs: 1_700_000_000_000 }],
+    primaryStartedUnixS: 1_700_000_000,
+    undecided: ["n1", "n3"],
   },
   "bucket-locks": {
     operation,

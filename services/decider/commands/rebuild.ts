@@ -3,9 +3,8 @@ import { BatonError, type CommandRequest } from "@baton/contracts";
 import { chooseDonor } from "@baton/protocol";
 import { downtimesNow } from "../brakes.ts";
 import type { Order } from "../decide.ts";
-import { reachedStatuses } from "../diagnose.ts";
 import type { Picture } from "../picture.ts";
-import { reachable, type VoteSettings } from "../votes.ts";
+import { reachable, reachedStatuses, type VoteSettings } from "../votes.ts";
 
 /** @throws BatonError E_NOT_FOUND, E_CONFLICT, E_LOCKED */
 export function planRebuild(

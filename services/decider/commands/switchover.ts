@@ -7,9 +7,8 @@ import { expectedPauseMs, forbidding, planSwitchover } from "@baton/protocol";
 import { nearest } from "@baton/runtime";
 import { downtimesNow } from "../brakes.ts";
 import type { Order } from "../decide.ts";
-import { reachedStatuses } from "../diagnose.ts";
 import type { Picture } from "../picture.ts";
-import { liveProbers, type VoteSettings } from "../votes.ts";
+import { liveProbers, reachedStatuses, type VoteSettings } from "../votes.ts";
 
 export interface PlannedSwitchover {
   reply: Omit<CommandReply<"switchover">, "operation">;
