@@ -407,6 +407,11 @@ function lab(baton: Command): void {
     )
     .option("--faults <names>", "only these, separated by commas; docs/chaos.md says what they are")
     .option("--logs <folder>", "write the story of each failed round into a file there, not on stderr")
+    .addOption(
+      new Option("--plant <bug>", "a bug for deciders and executors, to see that it is found")
+        .choices(["stop-too-few", "skip-apply-wait"])
+        .hideHelp(),
+    )
     .option(
       "--table <files...>",
       "play nothing: sum up what --json printed into these, as docs/chaos.md has it",

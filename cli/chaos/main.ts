@@ -11,6 +11,7 @@ import {
   drawRound,
   faultsNamed,
   Network,
+  type PlantName,
   type RoundPlan,
   type RoundResult,
   tableOf,
@@ -31,6 +32,8 @@ export interface ChaosOptions {
   /** Null: all. */
   faults: string[] | null;
   json: boolean;
+  /** A bug for the deciders and executors, for tests of this very check. */
+  plant: PlantName | null;
   /** A folder for the stories of failed rounds; null: they go to stderr. */
   logs: string | null;
 }
@@ -50,7 +53,7 @@ async function direct(o: ChaosOptions, signal: AbortSignal): Promise<number> {
   try {
     for (const plan of plans) {
       signal.throwIfAborted();
-      stage ??= await openChaosStage(network, disks, { signal, onProgress: say });
+      stage ??= await openChaosStage(network, disks, { plant: o.plant, signal, onProgress: say });
       const missing = await stage.settled(SETTLE_MS, signal);
       if (missing !== null) {
         throw new LabError("not-recovered", {

@@ -15,7 +15,7 @@ import {
   type Step,
 } from "@baton/contracts";
 import { type Lab, monotonicMs, startLab } from "@baton/lab";
-import type { Disks, Network, Scene, Service } from "@baton/lab/chaos";
+import type { Disks, Network, PlantName, Scene, Service } from "@baton/lab/chaos";
 import { loadConfig } from "@baton/runtime";
 import { notWhole } from "../demo/stage.ts";
 import { type OwnFolder, ownFolder } from "../own-folder.ts";
@@ -39,6 +39,8 @@ const FRESH_SAMPLE_MS = 3_000;
 const HEARD_KEPT = 2_000;
 
 export interface StageOptions {
+  /** A bug for the deciders and executors; null: none. */
+  plant: PlantName | null;
   signal: AbortSignal;
   onProgress(line: string): void;
 }
@@ -279,7 +281,10 @@ export async function openChaosStage(network: Network, disks: Disks, o: StageOpt
       signal: o.signal,
       services: INSTANCES,
       regions: { prober: SITES },
-      env: { executor: { BATON_FAULT_POINT: `@${faultFile(folder.path)}` } },
+      env: {
+        decider: planted(o.plant),
+        executor: { ...planted(o.plant), BATON_FAULT_POINT: `@${faultFile(folder.path)}` },
+      },
       place: (instance) => {
         const number = Number(instance.slice(instance.lastIndexOf("-") + 1));
         const { host, enter } = network.place(SITES[(number - 1) % SITES.length] as string);
@@ -297,6 +302,12 @@ export async function openChaosStage(network: Network, disks: Disks, o: StageOpt
 }
 
 export const HOSTS: readonly string[] = [...NODES, "nats1", "nats2", "nats3", ...SITES];
+
+function planted(plant: PlantName | null): Record<string, string> {
+  if (plant === null) return {};
+  const hook = join(import.meta.dirname, "../../lab/chaos/plant-hook.ts");
+  return { BATON_PLANT: plant, NODE_OPTIONS: `--import=${hook}` };
+}
 
 function faultFile(folder: string): string {
   return join(folder, "fault-point");

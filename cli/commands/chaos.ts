@@ -7,6 +7,7 @@ import {
   cannotNetwork,
   faultsNamed,
   markdownOf,
+  type PlantName,
   type RoundResult,
   spawnInOwnNetwork,
   tableOf,
@@ -22,6 +23,7 @@ export async function chaos(o: {
   faults?: string;
   logs?: string;
   table?: string[];
+  plant?: PlantName;
   json?: true;
 }): Promise<void> {
   if (o.table !== undefined) return printTable(o.table);
@@ -37,6 +39,7 @@ export async function chaos(o: {
     from: o.from,
     faults,
     json: o.json ?? false,
+    plant: o.plant ?? null,
     logs: o.logs ?? null,
   };
   const director = spawnInOwnNetwork(process.execPath, [

@@ -1,4 +1,5 @@
 /** What can happen to replicas, alone and together with the primary. */
+import { setTimeout as pause } from "node:timers/promises";
 import type { LabNode } from "../lab-node.ts";
 import { until } from "../until.ts";
 import { killSessions, revive, unlogged } from "./faults-primary.ts";
@@ -115,7 +116,7 @@ export const onReplicas: readonly Fault[] = [
     make: async (scene, [which]) => {
       const node = one(scene, which);
       await node.hold("FLUSH TABLES WITH READ LOCK");
-      await new Promise((done) => setTimeout(done, 500));
+      await pause(500);
       await node.kill();
       const before = node.bootWith([]);
       node.bootWith([...before, "--relay-log-recovery=ON"]);
@@ -140,6 +141,25 @@ export const onReplicas: readonly Fault[] = [
     make: async (scene) => {
       for (let time = 0; time < 3; time++) await killSessions(scene.primary, scene.lab.accounts.repl.user);
       return async () => undefined;
+    },
+  },
+  {
+    name: "kill-lagging",
+    what: "kill -9 of the primary while neither replica has applied what it acknowledged; for another second they apply nothing",
+    roles: ["main"],
+    weight: 3,
+    lastsMs: [2_000, 4_000],
+    expects: "failover",
+    refusals: ["catch-up-timeout"],
+    make: async ({ primary, replicas }) => {
+      const locks = await Promise.all(replicas.map((node) => node.hold("LOCK TABLES app.writes READ")));
+      await pause(500);
+      primary.killNow();
+      const released = pause(1_000).then(() => Promise.all(locks.map((release) => release())));
+      return async () => {
+        await released;
+        await revive(primary)();
+      };
     },
   },
   {
