@@ -1,8 +1,8 @@
 /** What can happen to replicas, alone and together with the primary. */
 import { setTimeout as pause } from "node:timers/promises";
 import type { LabNode } from "../lab-node.ts";
-import { until } from "../until.ts";
-import { killSessions, revive, unlogged } from "./faults-primary.ts";
+import { killSessions, revive } from "./faults-primary.ts";
+import { DESK } from "./network.ts";
 import type { Fault, Heal, Scene } from "./scene.ts";
 
 const one = (scene: Scene, drawn: number): LabNode => scene.replicas[drawn < 0.5 ? 0 : 1];
@@ -16,24 +16,13 @@ const ackerAway = [
 ] as const;
 
 /**
- * Makes a replica writable, but not for clients: one that looks for a writable node would write to it, and what is written with a person's
- * second pen nobody can keep. Returns how clients may connect again.
+ * Makes a replica writable and cuts it from the clients: one that looks for a writable node would write to it, and what is written with a
+ * person's second pen nobody can keep. Returns how clients reach it again.
  */
 async function openForRoot(scene: Scene, node: LabNode): Promise<Heal> {
-  const { user } = scene.lab.accounts.app;
-  await unlogged(node, `ALTER USER ${user} ACCOUNT LOCK`);
-  await killSessions(node, user);
+  const back = await scene.network.part([node.name], [DESK]);
   await node.query("SET GLOBAL super_read_only=OFF; SET GLOBAL read_only=OFF");
-  return () => unlockWhenUp(node, user);
-}
-
-/** It may be stopped for a moment at the end of its rebuild, whose copy has no lock in it. */
-async function unlockWhenUp(node: LabNode, user: string): Promise<void> {
-  await until(() => unlogged(node, `ALTER USER ${user} ACCOUNT UNLOCK`).then(() => true), {
-    timeoutMs: 60_000,
-    everyMs: 100,
-    onTimeout: (last) => last as Error,
-  });
+  return back;
 }
 
 export const onReplicas: readonly Fault[] = [
@@ -221,13 +210,13 @@ export const onReplicas: readonly Fault[] = [
     refusals: ["not-clean"],
     make: async (scene, [which, row]) => {
       const node = one(scene, which);
-      const reopen = await openForRoot(scene, node);
+      const back = await openForRoot(scene, node);
       const id = `pen-${row.toString(36).slice(2)}`;
       for (let number = 0; number < 5; number++) {
         // Baton may be quicker: then it is shut already.
         await node.query(`INSERT INTO app.writes VALUES ('${id}-${number}','pen',0)`).catch(() => undefined);
       }
-      return reopen;
+      return back;
     },
   },
   {
