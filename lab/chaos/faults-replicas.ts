@@ -1,11 +1,14 @@
 /** What can happen to replicas, alone and together with the primary. */
 import { setTimeout as pause } from "node:timers/promises";
 import type { LabNode } from "../lab-node.ts";
+import { until } from "../until.ts";
 import { killSessions, revive } from "./faults-primary.ts";
 import { DESK } from "./network.ts";
 import type { Fault, Heal, Scene } from "./scene.ts";
 
 const one = (scene: Scene, drawn: number): LabNode => scene.replicas[drawn < 0.5 ? 0 : 1];
+/** Far more than Baton needs to shut a node that accepts writes and is not the primary. */
+const shutTimeoutMs = 60_000;
 /** What may keep a failover back while a replica is away, with two replicas and one ack. */
 const ackerAway = [
   "ackers-unreachable",
@@ -17,12 +20,25 @@ const ackerAway = [
 
 /**
  * Makes a replica writable and cuts it from the clients: one that looks for a writable node would write to it, and what is written with a
- * person's second pen nobody can keep. Returns how clients reach it again.
+ * person's second pen nobody can keep. They reach it again when it has been shut.
  */
 async function openForRoot(scene: Scene, node: LabNode): Promise<Heal> {
   const back = await scene.network.part([node.name], [DESK]);
   await node.query("SET GLOBAL super_read_only=OFF; SET GLOBAL read_only=OFF");
-  return back;
+  return async () => {
+    const isShut = async () => {
+      const [row] = await node.query<{ shut: number }>("SELECT @@GLOBAL.super_read_only AS shut");
+      return row?.shut === 1;
+    };
+    try {
+      await until(isShut, {
+        timeoutMs: shutTimeoutMs,
+        onTimeout: () => new Error(`${node.name} is still writable after ${shutTimeoutMs} ms`),
+      });
+    } finally {
+      await back();
+    }
+  };
 }
 
 export const onReplicas: readonly Fault[] = [
