@@ -408,8 +408,8 @@ function lab(baton: Command): void {
     .option("--faults <names>", "only these, separated by commas; docs/chaos.md says what they are")
     .option("--logs <folder>", "write the story of each failed round into a file there, not on stderr")
     .addOption(
-      new Option("--plant <bug>", "a bug for deciders and executors, to see that it is found")
-        .choices(["stop-too-few", "skip-apply-wait"])
+      new Option("--plant <bug>", "a bug for Baton, to see that it is found")
+        .choices(["fence-too-few", "skip-apply-wait", "no-node-lock", "stop-too-few", "open-before-commit"])
         .hideHelp(),
     )
     .option(

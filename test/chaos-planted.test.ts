@@ -1,5 +1,5 @@
 /**
- * A test of the test: a bug is planted in the deciders and executors (lab/chaos/plants.ts), and chaos must find it. Without the bug the same
+ * A test of the test: a bug is planted in the services (lab/simulation/plant.ts, lab/chaos/plant-hook.ts), and chaos must find it. Without the bug the same
  * faults pass: test/chaos.test.ts.
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -42,7 +42,7 @@ describe.skipIf(hindrance !== null)("chaos finds", () => {
   it("a fence of one acker too few: the pen passes where it must be refused", {
     timeout: 300_000,
   }, async () => {
-    expect(await violations("stop-too-few", "pair-cut")).toContain("needless-failover");
+    expect(await violations("fence-too-few", "pair-cut")).toContain("needless-failover");
   });
 
   it("a candidate opened before it has applied what it received: writes are lost", {

@@ -11,7 +11,6 @@ import {
   drawRound,
   faultsNamed,
   Network,
-  type PlantName,
   type RoundPlan,
   type RoundResult,
   tableOf,
@@ -22,7 +21,7 @@ import { duration } from "../view/amounts.ts";
 import { type Paint, paint, wantsColour } from "../view/colour.ts";
 import { columns } from "../view/columns.ts";
 import { playRound } from "./round.ts";
-import { type ChaosStage, HOSTS, NODES, openChaosStage } from "./stage.ts";
+import { type ChaosPlant, type ChaosStage, HOSTS, NODES, openChaosStage } from "./stage.ts";
 
 export interface ChaosOptions {
   seed: number;
@@ -32,8 +31,8 @@ export interface ChaosOptions {
   /** Null: all. */
   faults: string[] | null;
   json: boolean;
-  /** A bug for the deciders and executors, for tests of this very check. */
-  plant: PlantName | null;
+  /** A bug for Baton, for tests of this very check. */
+  plant: ChaosPlant | null;
   /** A folder for the stories of failed rounds; null: they go to stderr. */
   logs: string | null;
 }

@@ -15,13 +15,15 @@ import {
   type Step,
 } from "@baton/contracts";
 import { type Lab, monotonicMs, startLab } from "@baton/lab";
-import type { Disks, Network, PlantName, Scene, Service } from "@baton/lab/chaos";
+import type { Disks, Network, Scene, Service } from "@baton/lab/chaos";
 import { loadConfig } from "@baton/runtime";
+import type { PlantName } from "@baton/simulation";
 import { notWhole } from "../demo/stage.ts";
 import { type OwnFolder, ownFolder } from "../own-folder.ts";
 import { type System, startSystem, writeConfig } from "../system.ts";
 
 export const CLUSTER = "chaos";
+const LAB = join(import.meta.dirname, "../../lab");
 export const NODES = ["n1", "n2", "n3"] as const;
 const SITES = ["eu", "us", "ap"] as const;
 /** Two of each, and a third prober, so that regions can be outvoted. */
@@ -39,8 +41,8 @@ const FRESH_SAMPLE_MS = 3_000;
 const HEARD_KEPT = 2_000;
 
 export interface StageOptions {
-  /** A bug for the deciders and executors; null: none. */
-  plant: PlantName | null;
+  /** A bug for Baton; null: none. */
+  plant: ChaosPlant | null;
   signal: AbortSignal;
   onProgress(line: string): void;
 }
@@ -281,6 +283,10 @@ export async function openChaosStage(network: Network, disks: Disks, o: StageOpt
       signal: o.signal,
       services: INSTANCES,
       regions: { prober: SITES },
+      mains:
+        o.plant === null || o.plant === "fence-too-few"
+          ? {}
+          : { executor: join(LAB, "simulation/planted-executor.ts") },
       env: {
         decider: planted(o.plant),
         executor: { ...planted(o.plant), BATON_FAULT_POINT: `@${faultFile(folder.path)}` },
@@ -303,10 +309,13 @@ export async function openChaosStage(network: Network, disks: Disks, o: StageOpt
 
 export const HOSTS: readonly string[] = [...NODES, "nats1", "nats2", "nats3", ...SITES];
 
-function planted(plant: PlantName | null): Record<string, string> {
+/** Bugs of executors are those of the simulation; `fence-too-few` is one that deciders share (lab/chaos/plant-hook.ts). */
+export type ChaosPlant = PlantName | "fence-too-few";
+
+function planted(plant: ChaosPlant | null): Record<string, string> {
   if (plant === null) return {};
-  const hook = join(import.meta.dirname, "../../lab/chaos/plant-hook.ts");
-  return { BATON_PLANT: plant, NODE_OPTIONS: `--import=${hook}` };
+  if (plant !== "fence-too-few") return { BATON_PLANT: plant };
+  return { NODE_OPTIONS: `--import=${join(LAB, "chaos/plant-hook.ts")}` };
 }
 
 function faultFile(folder: string): string {

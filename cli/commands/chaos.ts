@@ -7,7 +7,6 @@ import {
   cannotNetwork,
   faultsNamed,
   markdownOf,
-  type PlantName,
   type RoundResult,
   spawnInOwnNetwork,
   tableOf,
@@ -23,7 +22,7 @@ export async function chaos(o: {
   faults?: string;
   logs?: string;
   table?: string[];
-  plant?: PlantName;
+  plant?: ChaosOptions["plant"];
   json?: true;
 }): Promise<void> {
   if (o.table !== undefined) return printTable(o.table);

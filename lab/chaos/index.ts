@@ -14,6 +14,5 @@ export { rightOutcome } from "./expect.ts";
 export { FAULTS, faultNamed, faultsNamed } from "./faults.ts";
 export { Network } from "./network.ts";
 export { cannotNetwork, spawnInOwnNetwork } from "./own-network.ts";
-export { PLANTS, type PlantName } from "./plants.ts";
 export type { Fault, Heal, Scene, Service } from "./scene.ts";
 export { cellsOf, markdownOf, type RoundResult, tableOf } from "./table.ts";
