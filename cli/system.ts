@@ -48,6 +48,8 @@ export interface SystemOptions {
   regions?: Partial<Record<ServiceName, readonly string[]>>;
   /** More environment for a service's processes. */
   env?: Partial<Record<ServiceName, Record<string, string>>>;
+  /** Another program in place of a service's own main.ts: one with a bug, to see that it is found. */
+  mains?: Partial<Record<ServiceName, string>>;
   /** Where an instance runs: what its command is run through, and its environment there. */
   place?(instance: string): { enter: readonly string[]; env: Record<string, string> };
   /** Every line that a program logs. */
@@ -227,7 +229,7 @@ export class System {
       args: [
         ...before,
         ...NODE_FLAGS,
-        join(REPOSITORY, "services", service, "main.ts"),
+        this.#o.mains?.[service] ?? join(REPOSITORY, "services", service, "main.ts"),
         ...["--config", file],
         ...["--instance", name],
       ],

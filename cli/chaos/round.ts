@@ -28,8 +28,6 @@ const WARM_ACKS = 30;
 const WARM_MS = 30_000;
 /** What a failover may take beyond the time that its fault stands anyway. Clients wait for less; the rest is for a busy machine. */
 const PATIENCE_MS = 20_000;
-/** A rebuild copies 100 MB and restarts a server; a dead NATS leader costs 7 s. */
-const SETTLE_MS = 120_000;
 const CATCH_UP_MS = 20_000;
 
 export interface PlayedRound {
@@ -44,6 +42,7 @@ export async function playRound(
   stage: ChaosStage,
   seed: number,
   plan: RoundPlan,
+  settleMs: number,
   signal: AbortSignal,
 ): Promise<PlayedRound> {
   const startedMs = monotonicMs();
@@ -84,10 +83,10 @@ export async function playRound(
     );
     const recoveredAfterHealing = await until(
       () => acks.some(({ sentMs }) => sentMs > healed.monotonicMs),
-      SETTLE_MS,
+      settleMs,
       signal,
     );
-    const notWhole = await stage.settled(SETTLE_MS, signal);
+    const notWhole = await stage.settled(settleMs, signal);
     const settledMs = monotonicMs();
     await Promise.all(writers.map((writer) => writer.stop().catch(() => undefined)));
 

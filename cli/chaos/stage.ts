@@ -17,11 +17,13 @@ import {
 import { type Lab, monotonicMs, startLab } from "@baton/lab";
 import type { Disks, Network, Scene, Service } from "@baton/lab/chaos";
 import { loadConfig } from "@baton/runtime";
+import type { PlantName } from "@baton/simulation";
 import { notWhole } from "../demo/stage.ts";
 import { type OwnFolder, ownFolder } from "../own-folder.ts";
 import { type System, startSystem, writeConfig } from "../system.ts";
 
 export const CLUSTER = "chaos";
+const LAB = join(import.meta.dirname, "../../lab");
 export const NODES = ["n1", "n2", "n3"] as const;
 const SITES = ["eu", "us", "ap"] as const;
 /** Two of each, and a third prober, so that regions can be outvoted. */
@@ -39,6 +41,8 @@ const FRESH_SAMPLE_MS = 3_000;
 const HEARD_KEPT = 2_000;
 
 export interface StageOptions {
+  /** A bug for Baton; null: none. */
+  plant: ChaosPlant | null;
   signal: AbortSignal;
   onProgress(line: string): void;
 }
@@ -279,7 +283,14 @@ export async function openChaosStage(network: Network, disks: Disks, o: StageOpt
       signal: o.signal,
       services: INSTANCES,
       regions: { prober: SITES },
-      env: { executor: { BATON_FAULT_POINT: `@${faultFile(folder.path)}` } },
+      mains:
+        o.plant === null || o.plant === "fence-too-few"
+          ? {}
+          : { executor: join(LAB, "simulation/planted-executor.ts") },
+      env: {
+        decider: planted(o.plant),
+        executor: { ...planted(o.plant), BATON_FAULT_POINT: `@${faultFile(folder.path)}` },
+      },
       place: (instance) => {
         const number = Number(instance.slice(instance.lastIndexOf("-") + 1));
         const { host, enter } = network.place(SITES[(number - 1) % SITES.length] as string);
@@ -297,6 +308,15 @@ export async function openChaosStage(network: Network, disks: Disks, o: StageOpt
 }
 
 export const HOSTS: readonly string[] = [...NODES, "nats1", "nats2", "nats3", ...SITES];
+
+/** Bugs of executors are those of the simulation; `fence-too-few` is one that deciders share (lab/chaos/plant-hook.ts). */
+export type ChaosPlant = PlantName | "fence-too-few";
+
+function planted(plant: ChaosPlant | null): Record<string, string> {
+  if (plant === null) return {};
+  if (plant !== "fence-too-few") return { BATON_PLANT: plant };
+  return { NODE_OPTIONS: `--import=${join(LAB, "chaos/plant-hook.ts")}` };
+}
 
 function faultFile(folder: string): string {
   return join(folder, "fault-point");

@@ -22,6 +22,7 @@ export async function chaos(o: {
   faults?: string;
   logs?: string;
   table?: string[];
+  plant?: ChaosOptions["plant"];
   json?: true;
 }): Promise<void> {
   if (o.table !== undefined) return printTable(o.table);
@@ -37,6 +38,7 @@ export async function chaos(o: {
     from: o.from,
     faults,
     json: o.json ?? false,
+    plant: o.plant ?? null,
     logs: o.logs ?? null,
   };
   const director = spawnInOwnNetwork(process.execPath, [

@@ -176,6 +176,8 @@ describe("the checker", () => {
     };
     expect(codes({ ...kept, ...said })).toEqual([]);
     expect(codes(said)).toEqual(["needless-failover"]);
+    expect(codes({ ...said, expects: "wait" })).toEqual(["needless-failover"]);
+    expect(codes({ ...kept, expects: "wait" })).toEqual([]);
     // Once a node is back, the failover that was refused is right.
     expect(codes({ ...said, begunBeforeHealing: 0 })).toEqual([]);
   });

@@ -177,8 +177,9 @@ function outcome(record: RoundRecord): Violation[] {
     }
   }
   // What was refused may become possible while one node after the other comes back.
-  const passed = expects === "refuse" ? record.begunBeforeHealing : record.reigns.length - 1;
-  if ((expects === "keep" || expects === "refuse") && passed > 0) {
+  const untilHealed = expects === "refuse" || expects === "wait";
+  const passed = untilHealed ? record.begunBeforeHealing : record.reigns.length - 1;
+  if ((expects === "keep" || untilHealed) && passed > 0) {
     violations.push({
       code: "needless-failover",
       found: `the pen passed ${passed} times, where the primary should have kept it`,

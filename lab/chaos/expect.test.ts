@@ -25,6 +25,11 @@ it("lets a failover wait, or be refused for a reason of the second fault", () =>
   expect(outcome("kill", "nats-majority").expects).toBe("either");
 });
 
+it("still forbids a failover that must be refused, when nobody may be there to say so", () => {
+  expect(outcome("pair-kill", "executor-sleeps-at-step").expects).toBe("wait");
+  expect(outcome("pair-kill", "notifier-kill").expects).toBe("refuse");
+});
+
 it("never lets a second fault of Baton make a demotion right", () => {
   for (const second of ["prober-hang", "nats-majority", "site-cut", "replica-kill"]) {
     expect(outcome("probers-cut", second).expects).toBe("keep");

@@ -19,5 +19,5 @@ function expectation(main: Fault, others: readonly Fault[]): Expectation {
   if (!others.some(({ holdsUp }) => holdsUp)) return main.expects;
   if (main.expects === "failover") return "either";
   // With half of Baton away nobody may be there to say it.
-  return main.expects === "refuse" ? "keep" : main.expects;
+  return main.expects === "refuse" ? "wait" : main.expects;
 }

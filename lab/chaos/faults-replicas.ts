@@ -1,10 +1,14 @@
 /** What can happen to replicas, alone and together with the primary. */
+import { setTimeout as pause } from "node:timers/promises";
 import type { LabNode } from "../lab-node.ts";
 import { until } from "../until.ts";
-import { killSessions, revive, unlogged } from "./faults-primary.ts";
+import { killSessions, revive } from "./faults-primary.ts";
+import { DESK } from "./network.ts";
 import type { Fault, Heal, Scene } from "./scene.ts";
 
 const one = (scene: Scene, drawn: number): LabNode => scene.replicas[drawn < 0.5 ? 0 : 1];
+/** Far more than Baton needs to shut a node that accepts writes and is not the primary. */
+const shutTimeoutMs = 60_000;
 /** What may keep a failover back while a replica is away, with two replicas and one ack. */
 const ackerAway = [
   "ackers-unreachable",
@@ -15,24 +19,26 @@ const ackerAway = [
 ] as const;
 
 /**
- * Makes a replica writable, but not for clients: one that looks for a writable node would write to it, and what is written with a person's
- * second pen nobody can keep. Returns how clients may connect again.
+ * Makes a replica writable and cuts it from the clients: one that looks for a writable node would write to it, and what is written with a
+ * person's second pen nobody can keep. They reach it again when it has been shut.
  */
 async function openForRoot(scene: Scene, node: LabNode): Promise<Heal> {
-  const { user } = scene.lab.accounts.app;
-  await unlogged(node, `ALTER USER ${user} ACCOUNT LOCK`);
-  await killSessions(node, user);
+  const back = await scene.network.part([node.name], [DESK]);
   await node.query("SET GLOBAL super_read_only=OFF; SET GLOBAL read_only=OFF");
-  return () => unlockWhenUp(node, user);
-}
-
-/** It may be stopped for a moment at the end of its rebuild, whose copy has no lock in it. */
-async function unlockWhenUp(node: LabNode, user: string): Promise<void> {
-  await until(() => unlogged(node, `ALTER USER ${user} ACCOUNT UNLOCK`).then(() => true), {
-    timeoutMs: 60_000,
-    everyMs: 100,
-    onTimeout: (last) => last as Error,
-  });
+  return async () => {
+    const isShut = async () => {
+      const [row] = await node.query<{ shut: number }>("SELECT @@GLOBAL.super_read_only AS shut");
+      return row?.shut === 1;
+    };
+    try {
+      await until(isShut, {
+        timeoutMs: shutTimeoutMs,
+        onTimeout: () => new Error(`${node.name} is still writable after ${shutTimeoutMs} ms`),
+      });
+    } finally {
+      await back();
+    }
+  };
 }
 
 export const onReplicas: readonly Fault[] = [
@@ -115,7 +121,7 @@ export const onReplicas: readonly Fault[] = [
     make: async (scene, [which]) => {
       const node = one(scene, which);
       await node.hold("FLUSH TABLES WITH READ LOCK");
-      await new Promise((done) => setTimeout(done, 500));
+      await pause(500);
       await node.kill();
       const before = node.bootWith([]);
       node.bootWith([...before, "--relay-log-recovery=ON"]);
@@ -140,6 +146,25 @@ export const onReplicas: readonly Fault[] = [
     make: async (scene) => {
       for (let time = 0; time < 3; time++) await killSessions(scene.primary, scene.lab.accounts.repl.user);
       return async () => undefined;
+    },
+  },
+  {
+    name: "kill-lagging",
+    what: "kill -9 of the primary while neither replica has applied what it acknowledged; for another second they apply nothing",
+    roles: ["main"],
+    weight: 3,
+    lastsMs: [2_000, 4_000],
+    expects: "failover",
+    refusals: ["catch-up-timeout"],
+    make: async ({ primary, replicas }) => {
+      const locks = await Promise.all(replicas.map((node) => node.hold("LOCK TABLES app.writes READ")));
+      await pause(500);
+      primary.killNow();
+      const released = pause(1_000).then(() => Promise.all(locks.map((release) => release())));
+      return async () => {
+        await released;
+        await revive(primary)();
+      };
     },
   },
   {
@@ -201,13 +226,13 @@ export const onReplicas: readonly Fault[] = [
     refusals: ["not-clean"],
     make: async (scene, [which, row]) => {
       const node = one(scene, which);
-      const reopen = await openForRoot(scene, node);
+      const back = await openForRoot(scene, node);
       const id = `pen-${row.toString(36).slice(2)}`;
       for (let number = 0; number < 5; number++) {
         // Baton may be quicker: then it is shut already.
         await node.query(`INSERT INTO app.writes VALUES ('${id}-${number}','pen',0)`).catch(() => undefined);
       }
-      return reopen;
+      return back;
     },
   },
   {

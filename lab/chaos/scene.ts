@@ -39,9 +39,10 @@ export type Heal = () => Promise<void>;
 
 /**
  * What must come of a fault that is alone. `failover`: another node has the pen before it is healed, or Baton has refused with one of
- * `refusals`. `keep`: the primary keeps the pen. `refuse`: as `keep`, and Baton says why. `either`: both are right.
+ * `refusals`. `keep`: the primary keeps the pen. `refuse`: as `keep` until it is healed, and Baton says why. `wait`: the
+ * same, and it need not say so. `either`: both are right.
  */
-export type Expectation = "failover" | "keep" | "refuse" | "either";
+export type Expectation = "failover" | "keep" | "refuse" | "wait" | "either";
 
 export interface Fault extends Card {
   /** For a person: what is done. */

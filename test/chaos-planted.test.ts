@@ -1,0 +1,53 @@
+/**
+ * A test of the test: a bug is planted in the services (lab/simulation/plant.ts, lab/chaos/plant-hook.ts), and chaos must find it. Without the bug the same
+ * faults pass: test/chaos.test.ts.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { text } from "node:stream/consumers";
+import { cannotNetwork, type RoundResult } from "@baton/lab/chaos";
+import { afterEach, describe, expect, it } from "vitest";
+
+const repository = new URL("..", import.meta.url).pathname;
+const hindrance = cannotNetwork();
+if (hindrance !== null) console.log(`test/chaos-planted.test.ts runs no chaos here: ${hindrance.message}`);
+
+let running: ChildProcess | undefined;
+afterEach(async () => {
+  if (running?.exitCode === null && running.signalCode === null) {
+    running.kill("SIGTERM");
+    await once(running, "exit");
+  }
+});
+
+async function violations(plant: string, fault: string): Promise<string[]> {
+  const options = ["--plant", plant, "--faults", fault, "--seed", "1", "--rounds", "1", "--json"];
+  const child = spawn(process.execPath, ["cli/main.ts", "lab", "chaos", ...options], {
+    cwd: repository,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  running = child;
+  const [out, said, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, "exit"),
+  ]);
+  expect(code, said).toBe(1);
+  const lines = out.trim().split("\n").filter(Boolean);
+  expect(lines, said).toHaveLength(1);
+  return (JSON.parse(lines[0] as string) as RoundResult).violations.map((violation) => violation.code);
+}
+
+describe.skipIf(hindrance !== null)("chaos finds", () => {
+  it("a fence of one acker too few: it refuses for another reason, or not at all", {
+    timeout: 300_000,
+  }, async () => {
+    expect(await violations("fence-too-few", "pair-cut")).toContain("wrong-refusal");
+  });
+
+  it("a candidate opened before it has applied what it received: its old channel stays, and the cluster is not whole again", {
+    timeout: 300_000,
+  }, async () => {
+    expect(await violations("skip-apply-wait", "kill-lagging")).toContain("not-recovered");
+  });
+});
