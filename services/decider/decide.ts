@@ -278,13 +278,14 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
     return mayTry("reopen") ? order("reopen", state.primary, verdict.summary) : null;
   }
   if (!isCalm(state)) return null;
+  // Replicas that have lost a primary which most probers reach are just what is to be dealt with.
+  const wish = mostReachIt(verdict) ? durabilityWish(picture, now, s) : null;
+  if (wish !== null && mayTry(wish.kind)) return order(wish.kind, state.primary, wish.reason);
   if (
     !verdict.probers.some((v) => v.finds === "alive" && v.outcome === "ok") ||
     picture.suspectSinceMs !== null
   )
     return null;
-  const wish = durabilityWish(picture, now);
-  if (wish !== null && mayTry(wish.kind)) return order(wish.kind, state.primary, wish.reason);
   const rejoins = picture.declared?.policy.rejoin === true && mayTry("rejoin");
   for (const [node, since] of rejoins ? picture.astraySince : []) {
     if (node === state.operation?.node || downtimeNow(picture, node, now) !== null) continue;
@@ -302,6 +303,11 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   }
   const node = nodeToRebuild(picture, now, s);
   return node === null ? null : order("rebuild", node, `${node} is quarantined and is to be rebuilt.`);
+}
+
+function mostReachIt(verdict: Verdict): boolean {
+  const reach = verdict.probers.filter((v) => v.finds === "alive" && v.outcome === "ok");
+  return reach.length * 2 > verdict.probers.filter((v) => v.finds !== "blind").length;
 }
 
 function stated(picture: Picture, now: number): Pick<Order, "unseen"> {

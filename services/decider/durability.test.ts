@@ -50,6 +50,23 @@ describe("onAckLoss: degrade", () => {
     pass(s, 750, 0);
     expect(s.orders()).toEqual(["degrade n1"]);
   });
+  it("does so also when the replicas have lost a primary that the probers reach, and not when these do not", () => {
+    const lost = (s: Scene, reached: boolean) => {
+      for (let i = 0; i < 12; i++) {
+        s.now += 250;
+        for (const n of ["n2", "n3"]) s.replica(n, { receiver: "connecting" });
+        if (reached) seen(s, 0);
+        else s.sample("n1", "p1", { outcome: "timeout-query", attempts: 1, silentMs: 100 });
+      }
+    };
+    const s = scene();
+    lost(s, true);
+    expect(s.orders()).toEqual(["degrade n1"]);
+    const unreached = scene();
+    seen(unreached, 0);
+    lost(unreached, false);
+    expect(unreached.orders()).toEqual([]);
+  });
   it("does nothing with onAckLoss: wait, and nothing for ackers that come back in time", () => {
     const waits = scene({ onAckLoss: "wait" });
     pass(waits, 10_000, 0);

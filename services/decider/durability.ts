@@ -5,6 +5,7 @@
 import type { OperationKind, SemiSyncStatus } from "@baton/contracts";
 import { mayLose, type Unseen } from "@baton/protocol";
 import type { Picture } from "./picture.ts";
+import type { VoteSettings } from "./votes.ts";
 import { unseenSince } from "./writing.ts";
 
 /** Ackers that come and go restore nothing: they must have been there for so long. */
@@ -33,10 +34,13 @@ export function noteAckers(picture: Picture, now: number): Picture {
 export function durabilityWish(
   picture: Picture,
   now: number,
+  s: VoteSettings,
 ): { kind: Extract<OperationKind, "degrade" | "restore">; reason: string } | null {
   const { declared, state, ackers } = picture;
   const semi = semiSyncNow(picture);
   if (declared === null || state === null || ackers === null || semi === null) return null;
+  const readMs = picture.statuses.get(state.value.primary)?.atMs ?? Number.NEGATIVE_INFINITY;
+  if (now - readMs > s.freshMs) return null;
   const { durability, onAckLoss, degradeAfterMs, ackTimeoutMs } = declared.policy;
   const forMs = now - ackers.sinceMs;
   if (state.value.degraded !== undefined && ackers.enough && forMs >= BACK_MS)

@@ -4,7 +4,7 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, end, penOf } from "@baton/protocol";
+import { ackersOf, end, leaving, penOf } from "@baton/protocol";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { proveByCanary } from "./canary.ts";
 import type { Hand } from "./hand.ts";
@@ -52,7 +52,11 @@ export async function carryForward(op: Operation, moved: ReadonlySet<string> = n
   const repointing = op.step("repoint", () => repoint(op, candidate, others, moved));
   repointing.catch(() => undefined);
 
-  const hand = await opening;
+  const hand = await opening.catch(async (error: unknown) => {
+    // This ends the run and its sessions: no replica shall be left half-way between two sources.
+    await repointing.catch(() => undefined);
+    throw error;
+  });
   op.event(primaryChanged(op.intent, op.state, op.declared));
 
   await op.step("announce", async () => {
@@ -62,9 +66,10 @@ export async function carryForward(op: Operation, moved: ReadonlySet<string> = n
     await hand.run(hand.dialect.resetReplication, deadlines.openMs);
     // Where writes need not wait for acks, they do not wait for followers either.
     const short = durability === "lossless" && repointed.length < acks;
+    const astray = others.filter((node) => !repointed.includes(node));
     await op.change(
       end(
-        op.state,
+        leaving(op.state, astray, repointed),
         short ? "blocked" : "completed",
         short ? "too-few-ackers-left" : null,
         op.ports.nowUnixMs(),

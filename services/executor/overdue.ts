@@ -4,7 +4,7 @@
  */
 
 import { MysqlFault } from "@baton/mysql";
-import { end } from "@baton/protocol";
+import { ackersOf, end, leaving } from "@baton/protocol";
 import { reignEnded } from "./announcement.ts";
 import { givePenBack } from "./give-pen-back.ts";
 import type { Operation } from "./operation.ts";
@@ -39,7 +39,11 @@ export async function giveUpOverdue(op: Operation, error: unknown): Promise<void
 
 /** Past the point of no return, and the new primary cannot be opened or made sure of: a person must help. */
 async function block(op: Operation, why: Refusal): Promise<void> {
-  await op.change(end(op.state, "blocked", why.code, op.ports.nowUnixMs()));
+  const { primary, quarantined } = op.state;
+  const others = ackersOf(op.declared, primary, quarantined);
+  const follow = await Promise.all(others.map((node) => follows(op, node, primary)));
+  const astray = others.filter((_, i) => !follow[i]);
+  await op.change(end(leaving(op.state, astray), "blocked", why.code, op.ports.nowUnixMs()));
   const told = reignEnded(op.intent, op.state);
   op.event({ ...told.event, summary: `${told.event.summary}: ${why.message}` });
   op.alert({
@@ -47,6 +51,18 @@ async function block(op: Operation, why: Refusal): Promise<void> {
     summary: why.message,
     action: `Bring ${op.state.primary} back: it holds the last history. Baton opens it as soon as it answers.`,
   });
+}
+
+/** Is it pointed at the primary as a whole, so that it will follow as soon as that is there? Else somebody must lead it home. */
+async function follows(op: Operation, node: string, primary: string): Promise<boolean> {
+  const { openMs } = op.declared.policy.deadlines;
+  const to = op.declared.nodes[primary];
+  try {
+    const r = (await (await op.hand(node, openMs)).status(openMs)).replica;
+    return r !== null && r.receiver !== "off" && r.sourceHost === to?.host && r.sourcePort === to.port;
+  } catch {
+    return false;
+  }
 }
 
 function asRefusal(error: unknown): Refusal {
