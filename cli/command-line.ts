@@ -151,9 +151,13 @@ ${examples('baton pause shop --reason "moving the rack"', 'baton pause --all --r
     .action(async (cluster, o) => (await brakes()).ack(cluster, o));
 
   const moment = (text: string) => parseMoment(text, Date.now());
+  // Only looked at here: HH:MM is the next such moment after the beginning, which another option may name.
   const until = () =>
     new Option("--until <time>", "when it ends: HH:MM, or a date like 2026-11-24T22:30+01:00").argParser(
-      moment,
+      (text: string) => {
+        moment(text);
+        return text;
+      },
     );
   const lasting = () =>
     new Option("--for <time>", "how long it lasts: 90s, 30m, 2h, 1h30m, 1d").argParser(parseDuration);

@@ -78,7 +78,9 @@ async function state(s: Stage) {
   return (await s.bus.bucket("baton_state").get("shop"))?.value;
 }
 
-it("a replica without the plugin, at the terminal: refused while it cannot be, then done under load", async () => {
+it("a replica without the plugin, at the terminal: refused while it cannot be, then done under load", {
+  timeout: 240_000,
+}, async () => {
   stage = await startStage({ lab: { nodes: 4 } });
   const s = stage;
   const [n1, n4] = [s.lab.node("n1"), s.lab.node("n4")];
@@ -119,7 +121,9 @@ it("a replica without the plugin, at the terminal: refused while it cannot be, t
   expect(await state(s)).toMatchObject({ quarantined: [], unbuilt: {}, last: { outcome: "completed" } });
 });
 
-it("an errant former primary: archived, emptied and loaded; an executor that dies in the load is followed by one that begins again", async () => {
+it("an errant former primary: archived, emptied and loaded; an executor that dies in the load is followed by one that begins again", {
+  timeout: 240_000,
+}, async () => {
   stage = await startStage({ services: { executor: 2 } });
   const s = stage;
   const { primary } = await s.status();

@@ -4,7 +4,7 @@ import { BatonError } from "@baton/contracts";
 import { me } from "../me.ts";
 import { chooseNats, reachBus } from "../reach.ts";
 import { list, plural } from "../view/amounts.ts";
-import { sayMoment } from "../when.ts";
+import { parseMoment, sayMoment } from "../when.ts";
 
 const ANSWER_MS = 10_000;
 const REASON_MOST = 500;
@@ -64,7 +64,7 @@ export async function ack(cluster: string, o: Where): Promise<void> {
 
 interface Aside extends Where {
   from?: number;
-  until?: number;
+  until?: string;
   for?: number;
   end?: true;
   reason: string;
@@ -73,9 +73,7 @@ interface Aside extends Where {
 export async function maintenance(cluster: string, o: Aside): Promise<void> {
   oneEnd(o, "maintenance");
   const window =
-    o.end === true
-      ? null
-      : { fromUnixMs: o.from ?? null, untilUnixMs: o.until ?? null, forMs: o.for ?? null };
+    o.end === true ? null : { fromUnixMs: o.from ?? null, untilUnixMs: endOf(o), forMs: o.for ?? null };
   const request = { cluster, window, by: me(), reason: o.reason.slice(0, REASON_MOST) };
   const answer = await ask(o, (bus) => bus.command("maintenance", request, { timeoutMs: ANSWER_MS }));
   if (o.json) return print(answer);
@@ -96,7 +94,7 @@ export async function downtime(cluster: string, node: string, o: Aside): Promise
   const request = {
     cluster,
     node,
-    untilUnixMs: o.until ?? null,
+    untilUnixMs: endOf(o),
     forMs: o.for ?? null,
     by: me(),
     reason: o.reason.slice(0, REASON_MOST),
@@ -112,6 +110,10 @@ export async function downtime(cluster: string, node: string, o: Aside): Promise
     console.log(`It ends by itself, or with: baton downtime ${cluster} ${node} --end`);
   }
   if (refusal !== null) console.log(`Note that a failover would be refused as things are now: ${refusal}.`);
+}
+
+function endOf({ from, until }: Aside): number | null {
+  return until === undefined ? null : parseMoment(until, from ?? Date.now());
 }
 
 /** Exactly one of --until, --for and --end: an end that nobody named is an end that nobody meant. */

@@ -124,7 +124,12 @@ function start(program: string, args: string[], access: MysqlAccess, stdin: "ign
     );
   });
   ended.catch(() => undefined);
-  return { process: child, ended, stop: () => void child.kill("SIGKILL") };
+  // A wrapper's own children may outlive it and hold the pipes: nobody waits for them.
+  const stop = () => {
+    child.kill("SIGKILL");
+    for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
+  };
+  return { process: child, ended, stop };
 }
 
 /** Reads until the donor's set has come; what was read is loaded like the rest. */
