@@ -433,9 +433,13 @@ function lab(baton: Command): void {
     .option("--faults <names>", "only these, separated by commas; docs/chaos.md says what they are")
     .option("--logs <folder>", "write the story of each failed round into a file there, not on stderr")
     .addOption(
-      new Option("--plant <bug>", "a bug for Baton, to see that it is found")
-        .choices(["fence-too-few", "skip-apply-wait", "no-node-lock", "stop-too-few", "open-before-commit"])
-        .hideHelp(),
+      new Option("--plant <bug>", "put a bug in, to see it found").choices([
+        "fence-too-few",
+        "skip-apply-wait",
+        "no-node-lock",
+        "stop-too-few",
+        "open-before-commit",
+      ]),
     )
     .option(
       "--table <files...>",
