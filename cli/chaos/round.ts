@@ -4,7 +4,6 @@ import { type Ack, monotonicMs } from "@baton/lab";
 import {
   check,
   type DrawnFault,
-  type FinalNode,
   faultNamed,
   type Heal,
   longestSilence,
@@ -94,8 +93,7 @@ export async function playRound(
     const reigns: Reign[] = [{ epoch: view.epoch, server: first?.server ?? "" }, ...audit.reigns];
     const primaryNow = (await stage.status().catch(() => null))?.primary ?? scene.primary.name;
     const tags = [...new Set(acks.map(({ id }) => id.slice(0, id.indexOf("-"))))];
-    const nodes: readonly FinalNode[] | { notWhole: string } =
-      notWhole === null ? await finalNodes(stage.lab, primaryNow, tags, CATCH_UP_MS) : { notWhole };
+    const nodes = await finalNodes(stage.lab, primaryNow, tags, notWhole === null ? CATCH_UP_MS : 0);
     const record: RoundRecord = {
       acks,
       reigns,
@@ -108,6 +106,7 @@ export async function playRound(
         outcome,
         code,
       })),
+      notWhole,
       nodes,
       primaryHost: stage.lab.node(primaryNow).host,
       leftOver: { processes: stage.stopped(), network: await stage.network.inForce() },
@@ -132,7 +131,7 @@ export async function playRound(
       took_ms: Math.round(monotonicMs() - startedMs),
       acknowledged: acks.length,
       late: lateAnswers(acks, reigns),
-      lost: "notWhole" in nodes ? 0 : lostWrites(acks, nodes).length,
+      lost: lostWrites(acks, notWhole === null ? nodes : nodes.filter((node) => node.primary)).length,
       split: violations.filter(({ code }) => code === "second-pen").length,
       epoch: reigns.at(-1)?.epoch ?? view.epoch,
       failovers: reigns.length - 1,

@@ -45,6 +45,7 @@ const good: RoundRecord = {
   ],
   begunBeforeHealing: 1,
   operations: [{ id: "failover-chaos-5-1", kind: "failover", outcome: "completed", code: null }],
+  notWhole: null,
   nodes: [replica, primary],
   primaryHost: "10.66.3.2",
   leftOver: { processes: [], network: [] },
@@ -144,7 +145,11 @@ describe("the checker", () => {
   });
 
   it("finds a cluster that is not whole again, and clients that are not answered again", () => {
-    expect(codes({ nodes: { notWhole: "n1 is quarantined" } })).toEqual(["not-recovered"]);
+    expect(codes({ notWhole: "n1 is quarantined", nodes: [primary] })).toEqual(["not-recovered"]);
+    const behind = { ...replica, rows: new Set<string>() };
+    expect(codes({ notWhole: "n1 is behind", nodes: [behind, primary] })).toEqual(["not-recovered"]);
+    const lacking = { ...primary, rows: new Set(["w-0"]) };
+    expect(codes({ notWhole: "n1 is errant", nodes: [behind, lacking] })).toEqual(["not-recovered", "lost"]);
     expect(codes({ recoveredAfterHealing: false })).toEqual(["not-recovered"]);
   });
 

@@ -50,8 +50,10 @@ export interface RoundRecord {
   /** How many of them began before the healing. */
   begunBeforeHealing: number;
   operations: readonly AuditedOperation[];
-  /** Null: the cluster was not whole again in time, and why. */
-  nodes: readonly FinalNode[] | { notWhole: string };
+  /** Why the cluster was not whole again in time; null: it was. */
+  notWhole: string | null;
+  /** All of them; those that answer, when the cluster is not whole. */
+  nodes: readonly FinalNode[];
   primaryHost: string;
   leftOver: LeftOver;
   /** Codes with which Baton refused before the fault was healed. */
@@ -90,17 +92,19 @@ export function check(record: RoundRecord): Violation[] {
     ...epochsOnce(record.reigns),
     ...everythingEnded(record.operations),
     ...outcome(record),
-    ...("notWhole" in record.nodes
+    ...(record.notWhole === null
       ? [
-          {
-            code: "not-recovered" as const,
-            found: `the cluster is not whole again: ${record.nodes.notWhole}`,
-          },
-        ]
-      : [
           ...nothingLost(record.acks, record.nodes),
           ...oneHistory(record.nodes),
           ...nothingStopped(record.nodes, record.primaryHost),
+        ]
+      : [
+          { code: "not-recovered" as const, found: `the cluster is not whole again: ${record.notWhole}` },
+          // Replicas may be behind for the same reason. What the primary has not, nobody will have.
+          ...nothingLost(
+            record.acks,
+            record.nodes.filter((node) => node.primary),
+          ),
         ]),
     ...leftOver(record.leftOver),
   ];
