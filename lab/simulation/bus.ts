@@ -55,9 +55,9 @@ export function createBus(process: Process, nats: Nats, ears: Ears): SimulatedBu
     for (const end of cleanup) end();
   });
 
-  async function ask<T>(what: string, carryOut: () => T): Promise<T> {
+  async function ask<T>(what: string, carryOut: () => T, deadlineMs = DEADLINE_MS): Promise<T> {
     try {
-      return await nats.ask(process, DEADLINE_MS, carryOut);
+      return await nats.ask(process, deadlineMs, carryOut);
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
       throw new BatonError("E_NATS_UNREACHABLE", {
@@ -152,11 +152,15 @@ export function createBus(process: Process, nats: Nats, ears: Ears): SimulatedBu
       }
       const intent = payload as Intent;
       const expected = o.expectLastSubjectSequence;
-      const stored = await ask("appending an intent", () => {
-        const found = nats.intents.append(intent, o.msgId ?? "", expected);
-        if (found?.duplicate !== true) ears.ordered(process, intent, found !== null);
-        return found;
-      });
+      const stored = await ask(
+        "appending an intent",
+        () => {
+          const found = nats.intents.append(intent, o.msgId ?? "", expected);
+          if (found?.duplicate !== true) ears.ordered(process, intent, found !== null);
+          return found;
+        },
+        o.deadlineMs,
+      );
       if (stored === null)
         throw new BusConflict(`intent.${intent.cluster}`, expected ?? 0, "wrong last sequence");
       return { sequence: stored.seq, duplicate: stored.duplicate };

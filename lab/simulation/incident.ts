@@ -170,6 +170,11 @@ export class Incident {
           byAddress: (host, port) =>
             port === PORT ? (this.servers.find((s) => s.host === host) ?? null) : null,
           onOpened: (server) => this.promises.opened(server),
+          onHandless: (server, from, statement) =>
+            this.promises.break(
+              "one-pair-of-hands",
+              `${from.host} changed ${server.name} without its lock: ${JSON.stringify(statement)}`,
+            ),
           trace: (server, text) => this.trace(server.name, text),
           heard:
             this.#o.onTrace === undefined

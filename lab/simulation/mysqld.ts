@@ -50,6 +50,8 @@ export interface MysqldOptions {
   byAddress: (host: string, port: number) => Mysqld | null;
   /** It accepts writes from now on. */
   onOpened: (server: Mysqld) => void;
+  /** A session of Baton changes something without the node's lock. */
+  onHandless: (server: Mysqld, from: { host: string }, statement: object) => void;
   trace: (server: Mysqld, text: string) => void;
   /** Of each text that a session sends. */
   heard?: ((server: Mysqld, from: { host: string }, sql: string) => void) | undefined;

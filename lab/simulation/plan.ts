@@ -170,7 +170,7 @@ const TAKEN_OVER_MS = 5_200;
 
 /** Half of the strikes hit the first effects, where hands are taken and states claimed. */
 function drawStrike(random: Random, process: string, most: number, atMs: number, forMs: number): Fault {
-  const how = random.pick(["kill", "kill-host", "pause", "pause"] as const);
+  const how = random.pick(["kill", "kill-host", "pause", "pause", "pause"] as const);
   return {
     type: "strike",
     process,
@@ -178,6 +178,6 @@ function drawStrike(random: Random, process: string, most: number, atMs: number,
     when: random.chance(0.5) ? "before" : "after",
     how,
     atMs,
-    forMs: how === "pause" && random.chance(0.3) ? random.between(TAKEN_OVER_MS, 2 * TAKEN_OVER_MS) : forMs,
+    forMs: how === "pause" && random.chance(0.4) ? random.between(TAKEN_OVER_MS, 2 * TAKEN_OVER_MS) : forMs,
   };
 }

@@ -58,6 +58,21 @@ export const PLANTS = {
       })(open);
     },
   },
+  "no-confirm": {
+    what: "a hand is not confirmed by a compare-and-set after its lock is taken (docs/decisions/0010)",
+    bus: (bus) => {
+      let last: ClusterState | null = null;
+      return withStates(bus, (states) => ({
+        ...states,
+        async update(cluster, state, revision) {
+          // To confirm is to write the same again.
+          if (state === last) return revision;
+          last = state;
+          return states.update(cluster, state, revision);
+        },
+      }));
+    },
+  },
   "stop-too-few": {
     what: "one acker fewer than N−k+1 is stopped: of each fence the first only says that it was",
     open: (open) => {

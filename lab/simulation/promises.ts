@@ -15,6 +15,7 @@ interface Reign {
 export type Kept =
   | "one-pen"
   | "nothing-lost"
+  | "one-pair-of-hands"
   | "ends"
   | "nothing-stopped"
   | "no-failover-of-the-healthy"

@@ -4,7 +4,7 @@ import { heldOf, type Transaction } from "./history.ts";
 import type { Mysqld } from "./mysqld.ts";
 import type { Network } from "./network.ts";
 import { Wire } from "./network.ts";
-import { read, type Statement } from "./statements.ts";
+import { HELPER_LOCK, NODE_LOCK, read, type Statement } from "./statements.ts";
 import { rowsOf } from "./status-rows.ts";
 import type { Actor } from "./timeline.ts";
 
@@ -22,6 +22,14 @@ export interface Client {
   hungUp(): void;
 }
 
+/** What no session of Baton may do without the node's lock, or its helper's. KILL is how the lock is had. */
+const CHANGES: ReadonlySet<Statement["type"]> = new Set<Statement["type"]>([
+  "set-global",
+  "replica",
+  "reset-replica",
+  "change-source",
+  "write",
+]);
 /** Parsing and running one statement. */
 const STATEMENT_MS = 0.1;
 const RUNNING_THREADS = {
@@ -128,6 +136,11 @@ export class ServerSession {
     for (const [name, holder] of this.server.locks) if (holder === this) this.#unlock(name);
   }
 
+  #holdsLock(): boolean {
+    const { locks } = this.server;
+    return locks.get(NODE_LOCK) === this || locks.get(HELPER_LOCK) === this;
+  }
+
   #unlock(name: string): void {
     this.server.locks.delete(name);
     for (const session of this.server.sessions.values()) session.onUnlocked?.();
@@ -138,6 +151,8 @@ export class ServerSession {
 
   #execute(s: Statement, done: (rows: Row[]) => void, fail: (error: Answer["error"]) => void): void {
     const { server } = this;
+    if (this.client.baton && CHANGES.has(s.type) && !this.#holdsLock())
+      server.o.onHandless(server, this.client, s);
     const { channel } = server;
     const interrupted = () => fail({ errno: 1317, message: "Query execution was interrupted" });
     switch (s.type) {

@@ -35,7 +35,8 @@ describe("a bug that is planted", () => {
   /** Each is found within so many incidents of the seed, several times over. */
   const within: Record<PlantName, number> = {
     "skip-apply-wait": 600,
-    "no-node-lock": 4_000,
+    "no-node-lock": 100,
+    "no-confirm": 4_000,
     "stop-too-few": 2_000,
     "open-before-commit": 100,
   };

@@ -50,6 +50,10 @@ const EXACT = new Map<string, Statement>([
   [mysql84.resetReplication, { type: "reset-replica" }],
 ]);
 
+const lockIn = (sql: string): string => /_LOCK\('([^']+)'/.exec(sql)?.[1] ?? "";
+export const NODE_LOCK = lockIn(mysql84.releaseNodeLock);
+export const HELPER_LOCK = lockIn(mysql84.releaseHelperLock);
+
 type Reader = (match: RegExpExecArray) => Statement;
 
 const FORMS: [RegExp, Reader][] = [

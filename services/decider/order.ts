@@ -14,10 +14,12 @@ export interface OrderPorts {
   lockRemove(cluster: string, revision: number): Promise<boolean>;
   append(
     intent: Intent,
-    o: { msgId: string; expectLastSubjectSequence: number },
+    o: { msgId: string; expectLastSubjectSequence: number; deadlineMs: number },
   ): Promise<{ sequence: number }>;
   isConflict(error: unknown): boolean;
   lastSequence(cluster: string): Promise<number>;
+  /** Monotonic milliseconds. */
+  now(): number;
   /** Resolves true as soon as the cluster's state has left `stateRevision`, false after `withinMs`. */
   stateMoves(cluster: string, stateRevision: number, withinMs: number): Promise<boolean>;
   state(cluster: string): { value: ClusterState; revision: number } | null;
@@ -25,6 +27,11 @@ export interface OrderPorts {
 
 export type OrderResult = { ok: true; operation: string; by: "me" | "another" } | { ok: false; why: string };
 
+/**
+ * What an order rests on is old after this time, as when NATS was away or this process slept on the way to the lock: then it is not
+ * given, but judged anew. A primary that has come back meanwhile must not be replaced.
+ */
+const VALID_MS = 2_000;
 /** Another decider that holds the lock has this long to append its intent; then we append the same one. */
 const PEER_GRACE_MS = 250;
 /**
@@ -62,6 +69,7 @@ export async function giveOrder(
 ): Promise<OrderResult> {
   const operation = operationName(cluster, order);
   const holder: LockHolder = { operation, kind: order.kind, holder: decider, sinceUnixMs: nowUnixMs };
+  const decidedMs = ports.now();
   let lockRevision = await ports.lockCreate(cluster, holder);
   if (lockRevision === null) {
     const found = await ports.lockGet(cluster);
@@ -76,6 +84,11 @@ export async function giveOrder(
     } else {
       return { ok: false, why: `the cluster is locked by ${found.value.operation} (${found.value.holder})` };
     }
+  }
+  const tookMs = ports.now() - decidedMs;
+  if (tookMs > VALID_MS) {
+    await ports.lockRemove(cluster, lockRevision).catch(() => false);
+    return { ok: false, why: `the lock was had only after ${Math.round(tookMs)} ms; it is judged anew` };
   }
   const intent: Intent = {
     operation,
@@ -99,7 +112,11 @@ export async function giveOrder(
   let expected = lastSequence;
   for (let attempt = 0; ; attempt++) {
     try {
-      await ports.append(intent, { msgId: operation, expectLastSubjectSequence: expected });
+      await ports.append(intent, {
+        msgId: operation,
+        expectLastSubjectSequence: expected,
+        deadlineMs: VALID_MS,
+      });
       return { ok: true, operation, by: "me" };
     } catch (error) {
       if (!ports.isConflict(error)) {

@@ -142,6 +142,7 @@ export async function rehearse(settings: Settings): Promise<void> {
     },
     isConflict: () => false,
     lastSequence: async () => 0,
+    now: () => performance.now(),
     stateMoves: async () => true,
     state: () => null,
   });

@@ -451,6 +451,7 @@ export class Watcher {
       append: (intent, o) => bus.append(MESSAGES.intent, intent, { ...o, traceparent }),
       isConflict: (error) => error instanceof BusConflict,
       lastSequence: (cluster) => bus.lastSequence(MESSAGES.intent, { cluster }),
+      now: () => performance.now(),
       state: (cluster) => this.#pictures.get(cluster)?.state ?? null,
       stateMoves: (cluster, revision, withinMs) => this.#stateMoves(cluster, revision, withinMs),
     };
