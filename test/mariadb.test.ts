@@ -1,4 +1,5 @@
 /** The same faults on real MariaDB: the primary dies, hangs, hands over. Expectation: nothing acknowledged is lost, one pen, every node home. */
+import { monotonicMs } from "@baton/lab";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Stage, startStage } from "./stage.ts";
 
@@ -73,6 +74,7 @@ describe("MariaDB under load", () => {
     const [other] = stage.lab.nodes.filter((n) => n.name !== first).map((n) => n.name);
     for (const to of [other as string, first]) {
       const before = await stage.whole();
+      writer.fault(monotonicMs());
       const order = await stage.bus.command("switchover", {
         cluster: "shop",
         to,

@@ -39,6 +39,7 @@ const CLIENTS = `p.ID <> CONNECTION_ID() AND p.USER NOT IN ('system user', 'even
   AND p.COMMAND NOT IN ('Binlog Dump', 'Daemon')`;
 const IN_TRANSACTION = `information_schema.PROCESSLIST p
   JOIN information_schema.INNODB_TRX t ON t.trx_mysql_thread_id = p.ID WHERE ${CLIENTS}`;
+const WAITS_FOR_ACK = "Waiting for semi-sync ACK from slave";
 const HAS_WRITTEN = "(t.trx_rows_modified > 0 OR t.trx_rows_locked > 0)";
 
 const canaryChecksum = "SHA2(CONCAT_WS('#', cluster, epoch, operation, written_at), 256)";
@@ -123,16 +124,23 @@ export const mariadb: Dialect = {
     "SET GLOBAL read_only=ON",
     "SET SESSION lock_wait_timeout=DEFAULT",
   ],
-  // Metadata locks are not to be seen without a plugin or performance_schema: statements under way that have written.
+  // Metadata locks are not to be seen without a plugin or performance_schema: statements under way that have written, but
+  // for those that commit: killed, they may answer others of their group without an ack (groupWaits).
   drainHolders: `SELECT p.ID AS id FROM ${IN_TRANSACTION} AND ${HAS_WRITTEN} AND p.COMMAND <> 'Sleep'
-    AND p.STATE NOT IN ('Waiting for semi-sync ACK from slave', 'Waiting for backup lock')`,
+    AND p.STATE NOT IN ('${WAITS_FOR_ACK}', 'Commit', 'Waiting for backup lock')`,
   openWriters: `SELECT p.ID AS id FROM ${IN_TRANSACTION} AND ${HAS_WRITTEN}`,
   // Who holds the global read lock cannot be seen: the freeze itself finds out, and gives up.
   obstacles: `SELECT TIMESTAMPDIFF(MICROSECOND, MIN(t.trx_started), NOW(6)) / 1000 AS oldestMs, NULL AS locked
     FROM ${IN_TRANSACTION}`,
   semiSyncSourceOff: "SET GLOBAL rpl_semi_sync_master_enabled=OFF",
-  clientSessions: `SELECT p.ID AS id FROM information_schema.PROCESSLIST p WHERE ${CLIENTS}
+  clientSessions: `SELECT p.ID AS id, p.COMMAND AS command, p.STATE AS state FROM information_schema.PROCESSLIST p WHERE ${CLIENTS}
     AND p.USER <> SUBSTRING_INDEX(USER(), '@', 1)`,
+  // The leader of a commit group waits (`Waiting …`), its followers stand behind it (`Commit`). When it is killed, the group
+  // is committed and its followers' clients get OK with no ack (measured).
+  groupWaits: {
+    waits: WAITS_FOR_ACK,
+    dumpThreads: "SELECT ID AS id FROM information_schema.PROCESSLIST WHERE COMMAND = 'Binlog Dump'",
+  },
 
   clonePlugin: "SELECT 'missing' AS status",
   allowClone: cannotClone,
