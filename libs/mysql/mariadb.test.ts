@@ -67,7 +67,7 @@ async function withoutAcks(work: () => Promise<void>): Promise<void> {
     await work();
   } finally {
     for (const n of ["n2", "n3"]) await lab.node(n).query(d.startReceiver);
-    await lab.node("n1").query(d.openPrimary({ acks: 1 }).join(";"));
+    await lab.node("n1").query(d.openPrimary({ acks: 1, timeoutMs: null }).join(";"));
     await until(
       "the replicas are attached",
       async () => (await status(await session("n1"))).semiSync?.clients === 2,
@@ -208,7 +208,9 @@ describe("semi-sync", () => {
     await lab.node("n3").query(d.stopReceiver);
     await lab.node("n1").query("INSERT INTO app.writes VALUES ('one-ack', '', 0)");
     await lab.node("n3").query(d.startReceiver);
-    expect(() => d.openPrimary({ acks: 2 })).toThrow(expect.objectContaining({ code: "E_NODE_SETTING" }));
+    expect(() => d.openPrimary({ acks: 2, timeoutMs: null })).toThrow(
+      expect.objectContaining({ code: "E_NODE_SETTING" }),
+    );
   });
 
   it("limit: when the timeout passes, writes are answered without an ack", () =>
@@ -311,7 +313,12 @@ it("passes the role on and lets the former primary follow, its own writes in its
   const { executed } = await status(n1);
   const [rows] = await run(n2, d.waitApplied(executed, 10_000));
   expect(d.applied(rows ?? [])).toBe(true);
-  await run(n2, [d.stopReceiver, ...d.openPrimary({ acks: 1 }), d.stopReplication, d.resetReplication]);
+  await run(n2, [
+    d.stopReceiver,
+    ...d.openPrimary({ acks: 1, timeoutMs: null }),
+    d.stopReplication,
+    d.resetReplication,
+  ]);
   await run(n3, d.waitApplied(executed, 10_000));
   const source = lab.node("n2");
   await run(n3, [

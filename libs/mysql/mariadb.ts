@@ -56,8 +56,11 @@ function ackTimeout(timeoutMs: number | null): string {
   return `SET GLOBAL rpl_semi_sync_master_timeout=${timeoutMs === null ? FOREVER_MS : Math.trunc(timeoutMs)}`;
 }
 
+// Baton dumps no MariaDB.
+const { dump: _, ...common } = mysql84;
+
 export const mariadb: Dialect = {
-  ...mysql84,
+  ...common,
   flavour: "mariadb",
   keepsRelayLogs: false,
   statusSql: MARIADB_STATUS_SQL,
