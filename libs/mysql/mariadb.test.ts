@@ -191,6 +191,9 @@ describe("semi-sync", () => {
       for (let i = 0; i < kills && ended.size < 6; i++) {
         const found = await leader();
         if (found === null) break;
+        // So a holder of the node's lock is not killed while it commits.
+        const groups = d.groupWaits as NonNullable<typeof d.groupWaits>;
+        expect((await run(await session("n1"), groups.committing(found.id)))[0]).toHaveLength(1);
         await lab
           .node("n1")
           .query(d.kill(found.id))

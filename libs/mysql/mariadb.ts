@@ -143,6 +143,8 @@ export const mariadb: Dialect = {
   groupWaits: {
     waits: WAITS_FOR_ACK,
     dumpThreads: "SELECT ID AS id FROM information_schema.PROCESSLIST WHERE COMMAND = 'Binlog Dump'",
+    committing: (threadId) => `SELECT ID AS id FROM information_schema.PROCESSLIST
+      WHERE ID = ${Math.trunc(threadId)} AND STATE IN ('${WAITS_FOR_ACK}', 'Commit')`,
   },
 
   clonePlugin: "SELECT 'missing' AS status",
