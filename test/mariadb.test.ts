@@ -34,7 +34,8 @@ describe("MariaDB under load", () => {
   it.each(["kill", "hang"] as const)(
     "the primary's %s passes the baton without losing a write",
     async (fault) => {
-      const writer = stage.lab.writer();
+      // Many at once, so that there are commit groups whose leader waits for the others' ack too.
+      const writer = stage.lab.writer({ connections: 12 });
       const before = await stage.whole();
       await stage.until("writes flow", () => (writer.acknowledged() > 200 ? true : null));
       const old = stage.lab.node(before.primary as string);
