@@ -20,6 +20,7 @@ Environment:
   BATON__A__B        any setting of the configuration: BATON__PROBER__CALMMS=500 is prober.calmMs: 500
   BATON_NATS_SERVER  nats-server to run (default: from PATH, then .toolchain/mysql/bin)
   BATON_MYSQLD       mysqld for lab, demo, bench and test (default: the same way)
+  BATON_MARIADBD     mariadbd for labs of MariaDB (default: from PATH, then .toolchain/mariadb/bin)
   BATON_MYSQLBINLOG  mysqlbinlog for the executor, to archive what a rebuild erases (default: beside BATON_MYSQLD, PATH)
   BATON_MYSQLDUMP    mysqldump and mysql for the executor, for a rebuild where the clone plugin is missing (default: the
   BATON_MYSQL        same way)

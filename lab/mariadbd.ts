@@ -62,6 +62,8 @@ function bootOptions(boot: BootOptions): string[] {
     ...[`--server-id=${boot.serverId}`, `--report-host=${boot.host}`, `--report-port=${boot.port}`],
     ...["--log-bin=binlog", "--binlog-format=ROW", "--log-slave-updates", "--gtid-strict-mode=ON"],
     ...["--relay-log=relay", "--skip-slave-start", "--slave-net-timeout=4"],
+    // One applier alone, the default, syncs each transaction by itself and falls behind.
+    ...["--slave-parallel-threads=4", "--slave-parallel-mode=optimistic"],
     // Both roles off at boot, as on MySQL.
     ...["--rpl-semi-sync-master-enabled=OFF", "--rpl-semi-sync-slave-enabled=OFF"],
     ...["--rpl-semi-sync-master-wait-point=AFTER_SYNC", "--rpl-semi-sync-master-timeout=4294967295"],

@@ -1,4 +1,5 @@
 /** The same faults on real MariaDB: the primary dies, hangs, hands over. Expectation: nothing acknowledged is lost, one pen, every node home. */
+import { monotonicMs } from "@baton/lab";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Stage, startStage } from "./stage.ts";
 
@@ -33,7 +34,8 @@ describe("MariaDB under load", () => {
   it.each(["kill", "hang"] as const)(
     "the primary's %s passes the baton without losing a write",
     async (fault) => {
-      const writer = stage.lab.writer();
+      // Many at once, so that there are commit groups whose leader waits for the others' ack too.
+      const writer = stage.lab.writer({ connections: 12 });
       const before = await stage.whole();
       await stage.until("writes flow", () => (writer.acknowledged() > 200 ? true : null));
       const old = stage.lab.node(before.primary as string);
@@ -73,6 +75,7 @@ describe("MariaDB under load", () => {
     const [other] = stage.lab.nodes.filter((n) => n.name !== first).map((n) => n.name);
     for (const to of [other as string, first]) {
       const before = await stage.whole();
+      writer.fault(monotonicMs());
       const order = await stage.bus.command("switchover", {
         cluster: "shop",
         to,

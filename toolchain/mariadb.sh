@@ -3,10 +3,10 @@
 
 mariadb_suite=bookworm
 
-# Without it everything but labs of MariaDB works, so a test run only says that it is missing.
+# Without it everything but labs of MariaDB works, so where nobody asked for one it is only said to be missing.
 fetch_mariadb() {
   if [ "$needs_mariadb" = wanted ]; then
-    (try_mariadb) || say "so test/mariadb.test.ts will fail; everything else is ready"
+    (try_mariadb) || say "so labs and tests of MariaDB will not run; everything else will"
   else
     try_mariadb
   fi

@@ -21,7 +21,15 @@ all_ready() {
 
 # A lab of MariaDB needs it, and nothing else does. Fetched, it is put in place whole.
 mariadb_ready() {
-  [ "$needs_mariadb" = no ] || [ -n "${BATON_MARIADBD-}" ] || [ -x "$kit/mariadb/bin/mariadbd" ]
+  [ "$needs_mariadb" = no ] || find_mariadbd
+}
+
+# sets mariadbd
+find_mariadbd() {
+  mariadbd=${BATON_MARIADBD-}
+  [ -z "$mariadbd" ] || return 0
+  mariadbd=$(PATH=$PATH:/usr/local/sbin:/usr/sbin && command -v mariadbd) || mariadbd=$kit/mariadb/bin/mariadbd
+  [ -x "$mariadbd" ]
 }
 
 # sets node

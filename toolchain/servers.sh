@@ -53,7 +53,7 @@ good_mysqld() {
   ask_version "$1" || return 1
   case $answer in
     *[Mm]aria[Dd][Bb]*)
-      found="is MariaDB, which Baton does not know yet"
+      found="is MariaDB, where MySQL is needed (a lab of MariaDB takes BATON_MARIADBD)"
       return 1
       ;;
   esac

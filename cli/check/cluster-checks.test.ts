@@ -34,6 +34,7 @@ function answer(number: number, o: Partial<NodeStatus> = {}): NodeAnswer {
   const status = {
     serverUuid: `uuid-${number}`,
     serverId: number,
+    flavour: "mysql",
     gtidMode: true,
     readOnly: number !== 1,
     semiSync: { clients: number === 1 ? 2 : 0 },
@@ -98,6 +99,13 @@ test.each([
     "E_NODE_SETTING",
     "shop",
     "n2 and n3 share server_id 2.",
+  ],
+  [
+    "MariaDB and MySQL in one cluster",
+    [answer(1), answer(2), answer(3, { flavour: "mariadb" })],
+    "E_NODE_SETTING",
+    "shop",
+    "n1, n2: mysql; n3: mariadb (mixed-flavours).",
   ],
   [
     "a node that follows nobody",

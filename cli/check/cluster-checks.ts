@@ -59,8 +59,10 @@ function flavours(cluster: DeclaredCluster, reached: readonly Reached[]): Findin
       found: `${unfit.reason} (${unfit.refusal}).`,
       why: mixed
         ? "Their GTIDs cannot be compared, so nobody could tell who has all that was acknowledged."
-        : "A failover reckons with the acks of the policy; with fewer an acknowledged write may be missed.",
-      mend: mixed ? "Declare servers of one flavour only" : "Set policy.acks to 1",
+        : "A failover reckons with what the policy says; where the servers do otherwise an acknowledged write may be missed.",
+      mend: mixed
+        ? "Declare servers of one flavour only"
+        : "Set policy.acks to 1, policy.durability to lossless, policy.onAckLoss to wait",
     },
   ];
 }

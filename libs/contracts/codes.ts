@@ -263,7 +263,8 @@ export const REFUSALS = {
   "flavour-cannot": {
     severity: "critical",
     meaning: "The servers' flavour cannot do what the policy or the order asks; the message says what.",
-    action: "On MariaDB: policy.acks 1, and rebuild nodes by hand (docs/operate/mariadb.md).",
+    action:
+      "On MariaDB: policy.acks 1, durability lossless, and nodes rebuilt by hand (docs/operate/mariadb.md).",
   },
   "not-ready": {
     severity: "warning",

@@ -94,6 +94,12 @@ export interface Dialect {
   readonly position: string;
   /** Column `id`: sessions that may write, but for this one, replication's own and Baton's. */
   readonly clientSessions: string;
+  /**
+   * Not null: one session waits for the ack of a whole commit group, and to kill it is to answer the others without one.
+   * `waits` is its state; `dumpThreads` (column `id`) whom acks come through; `committing` has a row while that session is in a
+   * group; `clientSessions` has columns `state` and `command` too.
+   */
+  readonly groupWaits: { waits: string; dumpThreads: string; committing(threadId: number): string } | null;
   kill(threadId: number): string;
 
   /** Column `status` of the clone plugin; no row when it is not installed. */

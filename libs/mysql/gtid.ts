@@ -157,7 +157,8 @@ export class GtidSet {
   *gtids(): Generator<string> {
     for (const [key, bounds] of this.#byKey)
       for (let i = 0; i < bounds.length; i += 2)
-        for (let n = bounds[i]!; n < bounds[i + 1]!; n++) yield `${key}:${n}`;
+        for (let n = bounds[i]!; n < bounds[i + 1]!; n++)
+          yield `${key}${key.length < UUID_LENGTH ? "-" : ":"}${n}`;
   }
 
   /** How many transactions; exact up to 2^53. */

@@ -165,6 +165,7 @@ export const mysql84: Dialect = {
         AND (t.PROCESSLIST_ID <=> IS_USED_LOCK('${NODE_LOCK}') OR EXISTS (
           SELECT 1 FROM performance_schema.session_connect_attrs a WHERE a.PROCESSLIST_ID = t.PROCESSLIST_ID
             AND a.ATTR_NAME = 'program_name' AND a.ATTR_VALUE LIKE 'baton%')))`,
+  groupWaits: null,
   kill: (threadId) => `KILL CONNECTION ${Math.trunc(threadId)}`,
 
   // 7.6.7 (clone plugin). All measured on 9.7.4: CLONE as a plain reader fails half-way with 1290 unless super_read_only is

@@ -21,6 +21,12 @@ export function flavourRefusal(
       reason: [...by].map(([flavour, of]) => `${of.map(([n]) => n).join(", ")}: ${flavour}`).join("; "),
     };
   const [flavour] = by.keys();
+  // What such a failover may lose is counted in transactions, and MariaDB's positions do not count them.
+  if (flavour === "mariadb" && (policy.durability !== "lossless" || policy.onAckLoss !== "wait"))
+    return {
+      refusal: "flavour-cannot",
+      reason: `policy.durability ${policy.durability} with onAckLoss ${policy.onAckLoss}, and of mariadb only lossless and wait are supported`,
+    };
   const most = flavour === undefined ? null : MOST_ACKS[flavour];
   if (most === null || policy.acks <= most) return null;
   return {

@@ -46,7 +46,10 @@ export function durabilityWish(
   if (state.value.degraded !== undefined && ackers.enough && forMs >= BACK_MS)
     return { kind: "restore", reason: `${semi.clients} ackers are attached again.` };
   const waits = semi.timeoutMs > ackTimeoutMs;
+  // There it is refused with everything else (flavour-cannot).
+  const supported = picture.statuses.get(state.value.primary)?.status.flavour !== "mariadb";
   if (
+    supported &&
     durability === "lossless" &&
     onAckLoss === "degrade" &&
     !ackers.enough &&

@@ -5,6 +5,7 @@
  * Switched off first, it would answer OK to writes that no replica has.
  */
 import type { NodeStatus } from "@baton/contracts";
+import type { Dialect, Row } from "@baton/mysql";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
@@ -48,9 +49,38 @@ async function untilHeldOff(op: Operation, helper: Hand, hand: Hand, deadlineMs:
 }
 
 export async function killClients(helper: Hand, deadlineMs: number): Promise<number> {
-  const [rows] = await helper.run(helper.dialect.clientSessions, deadlineMs);
-  const kills = (rows ?? []).map((row) => helper.dialect.kill(Number(row.id)));
+  const { clientSessions, groupWaits } = helper.dialect;
+  if (groupWaits !== null) return killByGroups(helper, groupWaits, deadlineMs);
+  const [rows] = await helper.run(clientSessions, deadlineMs);
+  return kill(helper, rows ?? [], deadlineMs);
+}
+
+async function kill(helper: Hand, rows: readonly Row[], deadlineMs: number): Promise<number> {
   // One that ended by itself makes KILL fail with "Unknown thread id", so each is its own statement.
-  for (const kill of kills) await helper.run(kill, deadlineMs).catch(() => undefined);
-  return kills.length;
+  for (const row of rows)
+    await helper.run(helper.dialect.kill(Number(row.id)), deadlineMs).catch(() => undefined);
+  return rows.length;
+}
+
+/**
+ * Where one session waits for the ack of its whole commit group, killing it answers OK to the rest of the group (measured on
+ * MariaDB). So no further ack may come, which would pass the wait on to the next group; then all but the one that waits are
+ * killed, which closes their sockets while they stand behind it; and only then is it.
+ */
+async function killByGroups(
+  helper: Hand,
+  { dumpThreads, waits }: NonNullable<Dialect["groupWaits"]>,
+  deadlineMs: number,
+): Promise<number> {
+  const [dumps] = await helper.run(dumpThreads, deadlineMs);
+  await kill(helper, dumps ?? [], deadlineMs);
+  const beganMs = performance.now();
+  for (let killed = 0; performance.now() - beganMs < deadlineMs; ) {
+    const [rows] = await helper.run(helper.dialect.clientSessions, deadlineMs);
+    const alive = (rows ?? []).filter((row) => row.command !== "Killed");
+    const others = alive.filter((row) => row.state !== waits);
+    if (alive.length === 0) return killed;
+    killed += await kill(helper, others.length > 0 ? others : alive, deadlineMs);
+  }
+  throw new Refusal("deadline-exceeded", `${helper.node}: its client sessions could not be ended`);
 }

@@ -114,6 +114,15 @@ export class SessionHand implements Hand {
   }
 
   async #kill(threadId: number, deadlineMs: number): Promise<void> {
+    const { groupWaits } = this.dialect;
+    if (groupWaits !== null) {
+      const [rows] = await this.run(groupWaits.committing(threadId), deadlineMs);
+      if (rows?.[0] !== undefined)
+        throw new Refusal(
+          "node-lost",
+          `${this.node}: session ${threadId} of the last holder commits, and to kill it may answer clients without an ack`,
+        );
+    }
     // It may be gone by now: "Unknown thread id" is as good as killed.
     await this.#session.query(this.dialect.kill(threadId), { deadlineMs }).catch(() => undefined);
     if (this.#session.closed)

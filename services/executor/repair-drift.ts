@@ -18,6 +18,11 @@ export async function injectEmpty(op: Operation, node: string): Promise<string> 
   const { primary, primaryUuid } = op.state;
   const own = await op.step("check", async () => {
     const status = await beside(op, node, (h) => h.status(openMs));
+    if (status.flavour === "mariadb")
+      throw new Refusal(
+        "flavour-cannot",
+        `${node} runs MariaDB: in gtid_strict_mode nothing can be put below the last number (docs/operate/mariadb.md)`,
+      );
     if (!status.superReadOnly) throw new Refusal("state-changed", `${node} accepts writes: more may come`);
     const own = ownTransactions(status, await executedOfPrimary(op, primary), primaryUuid);
     if (own.count() > MOST)

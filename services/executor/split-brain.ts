@@ -143,7 +143,9 @@ async function judge(op: Operation, { rivals, closed }: Scene, held: Held) {
   const wanted = op.intent.candidate;
   const needed = wanted ?? primary;
   if (!held.has(needed)) throw new Refusal("node-lost", `${needed} cannot be read any more`, detail);
-  const keep = wanted ?? ruling.keep;
+  // Of MariaDB a person says it: its positions do not tell for sure whose history was acknowledged.
+  const unsure = ruling.keep !== primary && held.get(primary)?.flavour === "mariadb";
+  const keep = wanted ?? (unsure ? null : ruling.keep);
   if (keep === null) {
     // Whatever it acknowledged from now on might be what a person gives up.
     if (!closed) await shut(op, await handOn(op, primary), op.declared.policy.deadlines.fenceMs);
