@@ -46,6 +46,7 @@ it("in a maintenance: what may cost data at once, what is critical when it stays
   const afterMs = (code: Diagnosis["code"], severity: Diagnosis["severity"]) =>
     alertAfterMs(diagnosis({ code, severity }), true);
   expect(afterMs("replica-writable", "critical")).toBe(0);
+  expect(afterMs("split-brain", "critical")).toBe(0);
   expect(afterMs("semi-sync-off", "critical")).toBe(0);
   expect(afterMs("primary-dead", "critical")).toBe(60_000);
   expect(afterMs("replica-dead", "warning")).toBeNull();

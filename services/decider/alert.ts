@@ -20,6 +20,7 @@ const IN_MAINTENANCE_MS = 60_000;
 /** No work on a cluster is meant to bring these about: they may cost data, and get worse the later they are seen. */
 const DATA_AT_RISK: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
   "replica-writable",
+  "split-brain",
   "semi-sync-off",
 ]);
 
