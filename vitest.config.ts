@@ -1,6 +1,6 @@
 /**
- * Two kinds of test files. Those that start servers (mysqld, nats-server, whole systems) come last, two at a time:
- * more of them on two cores only make each other slow. All the others are quick and come first.
+ * Two kinds of test files. Those that start servers (mysqld, nats-server, whole systems) come last, three at a time: on two cores
+ * that uses the time in which they wait, and more only make each other slow. All the others are quick and come first.
  */
 import { globSync, readFileSync } from "node:fs";
 import { defineConfig } from "vitest/config";
@@ -47,7 +47,7 @@ export default defineConfig({
           include: withServers.length > 0 ? withServers : ["none"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },
       },
