@@ -470,7 +470,6 @@ ${examples("baton lab chaos", "baton lab chaos --seed 7 --rounds 200 --json", "b
       new Option("--plant <bug>", "put a bug in, to see it found").choices([
         "skip-apply-wait",
         "no-node-lock",
-        "no-confirm",
         "stop-too-few",
         "open-before-commit",
       ]),

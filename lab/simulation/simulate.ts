@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { IncidentResult } from "./incident.ts";
+import type { Plan } from "./plan.ts";
 import type { PlantName } from "./plant.ts";
 
 export interface SimulateOptions {
@@ -12,6 +13,8 @@ export interface SimulateOptions {
   /** Default: one for each core, at most 16. */
   workers?: number | undefined;
   plant?: PlantName | undefined;
+  /** In each incident instead of what the seed draws, which then draws delays alone. */
+  plan?: Plan | undefined;
   /** Stops after so many that broke a promise. Default 10. */
   mostBroken?: number | undefined;
   onProgress?: ((done: number, broken: number) => void) | undefined;
@@ -40,6 +43,7 @@ export interface Job {
   from: number;
   to: number;
   plant: PlantName | undefined;
+  plan?: Plan | undefined;
 }
 
 /** What a thread says of some incidents. */
@@ -65,7 +69,7 @@ export async function simulate(o: SimulateOptions): Promise<SimulateReport> {
         while (next < last && report.broken.length < most) {
           const from = next;
           next = Math.min(last, from + CHUNK);
-          add(report, await ask(worker, { seed: o.seed, from, to: next, plant: o.plant }));
+          add(report, await ask(worker, { seed: o.seed, from, to: next, plant: o.plant, plan: o.plan }));
           o.onProgress?.(report.incidents, report.broken.length);
         }
       } finally {

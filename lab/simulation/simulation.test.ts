@@ -3,7 +3,7 @@
  * promise. `baton lab simulate` runs it in large.
  */
 import { describe, expect, it } from "vitest";
-import { PLANTS, type PlantName, replay, simulate } from "./index.ts";
+import { PLANTS, type Plan, type PlantName, replay, simulate } from "./index.ts";
 
 /** Never the same incidents as in large, always the same ones here. */
 const SEED = 20_261_123;
@@ -33,15 +33,70 @@ describe("the promises, by the seed", () => {
 
 describe("a bug that is planted", () => {
   /** Each is found within so many incidents of the seed, several times over. */
-  const within: Record<PlantName, number> = {
+  const within = {
     "skip-apply-wait": 600,
     "no-node-lock": 100,
-    "no-confirm": 4_000,
     "stop-too-few": 2_000,
     "open-before-commit": 100,
+  } satisfies Partial<Record<PlantName, number>>;
+  it.each(Object.entries(within) as [PlantName, number][])(
+    "%s breaks a promise",
+    { timeout: LONG_MS },
+    async (plant, incidents) => {
+      const report = await simulate({ seed: SEED, incidents, workers: 2, plant, mostBroken: 1 });
+      expect(report.broken.length, PLANTS[plant].what).toBeGreaterThan(0);
+    },
+  );
+});
+
+describe("an executor that falls asleep right after its claim, and wakes when another has ended its operation", () => {
+  const shape = {
+    nodes: 3,
+    acks: 1,
+    deciders: 1,
+    executors: 2,
+    probers: 1,
+    writers: 2,
+    thinkMs: 20,
+    delayMs: 0.1,
+    jitterMs: 0.3,
+    loss: 0,
+    again: 0,
+    flushMs: 0.5,
+    applyMs: [0.5, 0.5, 0.5],
+    relayLogRecovery: [false, false, false],
   };
-  it.each(Object.keys(PLANTS) as PlantName[])("%s breaks a promise", { timeout: LONG_MS }, async (plant) => {
-    const report = await simulate({ seed: SEED, incidents: within[plant], workers: 2, plant, mostBroken: 1 });
-    expect(report.broken.length, PLANTS[plant].what).toBeGreaterThan(0);
+  /** The claim is one of its first effects; which one, is no matter of this test. */
+  const sleeping = (effect: number): Plan => ({
+    shape,
+    faults: [
+      {
+        type: "strike",
+        process: "executor-1",
+        effect,
+        when: "after",
+        how: "pause",
+        atMs: 1_399,
+        forMs: 6_500,
+      },
+      { type: "switchover", to: null, atMs: 1_400 },
+    ],
+    healMs: 9_000,
+  });
+  const broken = async (plant?: PlantName): Promise<number> => {
+    let sum = 0;
+    for (const effect of [1, 2, 3, 4])
+      sum += (
+        await simulate({ seed: 1, incidents: 24, workers: 1, plant, plan: sleeping(effect), mostBroken: 100 })
+      ).broken.length;
+    return sum;
+  };
+
+  it("touches nothing, because its hands are confirmed", { timeout: LONG_MS }, async () => {
+    expect(await broken()).toBe(0);
+  });
+
+  it("would freeze the primary for good if they were not", { timeout: LONG_MS }, async () => {
+    expect(await broken("no-confirm")).toBeGreaterThan(0);
   });
 });

@@ -15,19 +15,13 @@ process.on("unhandledRejection", (error) => {
 
 const say = (message: FromThread): void => parentPort?.postMessage(message);
 
-parentPort?.on("message", ({ seed, from, to, plant, trace }: ToThread) => {
-  void run(seed, from, to, plant, trace).catch((error: unknown) =>
+parentPort?.on("message", (job: ToThread) => {
+  void run(job).catch((error: unknown) =>
     say({ type: "error", text: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
   );
 });
 
-async function run(
-  seed: number,
-  from: number,
-  to: number,
-  plant: ToThread["plant"],
-  trace: boolean,
-): Promise<void> {
+async function run({ seed, from, to, plant, plan, trace }: ToThread): Promise<void> {
   const part = emptyPart();
   // Where an error was made is of use in a trace alone, and costs time.
   Error.stackTraceLimit = trace ? 10 : 0;
@@ -35,6 +29,7 @@ async function run(
     const o: IncidentOptions = {
       seed,
       incident,
+      plan,
       plant: plant === undefined ? undefined : PLANTS[plant],
       onTrace: trace ? (line) => say({ type: "trace", line }) : undefined,
     };

@@ -12,9 +12,13 @@ export function follows(status: NodeStatus, primaryUuid: string, primary: Declar
   return primary !== undefined && r.sourceHost === primary.host && r.sourcePort === primary.port;
 }
 
-/** A server restarted since it last followed stands still by its boot configuration, not because a person wants it. */
+/**
+ * A server restarted since it last followed stands still by its boot configuration, not because a person wants it. Two starts within
+ * a second look like one; but only a boot leaves semi-sync's replica role off, which STOP REPLICA does not touch.
+ */
 function restartedSince(status: NodeStatus, vouch: Vouch | undefined): boolean {
   return (
+    status.semiSync?.replica === false ||
     vouch === undefined ||
     vouch.serverUuid !== status.serverUuid ||
     !isSameStart(vouch.startedUnixS, status.startedUnixS)
