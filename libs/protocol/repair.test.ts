@@ -76,6 +76,12 @@ describe("why replication stands still", () => {
       true,
       "replication-error by a person",
     ],
+    [
+      "its connection was cut while it queued an event",
+      { receiver: "off", receiverErrno: 13_122 },
+      false,
+      "replication-error",
+    ],
     ["its applier was killed", { applier: "off", applierErrno: 1756 }, false, "replication-error"],
     ["locks outlasted the retries", { applier: "off", applierErrno: 1205 }, false, "replication-error"],
     ["a row is there twice", { applier: "off", applierErrno: 1062 }, false, "replication-error by a person"],

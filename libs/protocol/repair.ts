@@ -17,6 +17,12 @@ const FOREVER_MS = 4_294_967_295;
  */
 const PASSING: ReadonlySet<number> = new Set([1021, 1037, 1038, 1041, 1205, 1213, 1317, 1756]);
 
+/**
+ * Errors of a receiver that say nothing of the data: an event came torn over the network (1743, 13115), or could not be queued in the
+ * relay log (1595, 13122), as when the connection is cut in the handshake or the disk is full. Started again, it asks for what it lacks.
+ */
+const PASSING_ON_THE_WAY: ReadonlySet<number> = new Set([1595, 1743, 13_115, 13_122]);
+
 export interface Stopped {
   code: "replication-stopped" | "replication-error";
   /** May it be started without a person? */
@@ -35,7 +41,7 @@ export function whyStopped(r: ReplicaStatus, excused: boolean): Stopped | null {
   if (r.receiver === "off" && r.receiverErrno !== 0 && !isConnectError(r.receiverErrno))
     return {
       code: "replication-error",
-      startable: false,
+      startable: PASSING_ON_THE_WAY.has(r.receiverErrno),
       why: `its receiver stopped with error ${r.receiverErrno}: ${r.receiverError}`,
     };
   if (r.receiver === "off")
