@@ -62,8 +62,11 @@ export interface Dialect {
   emptyTransaction(gtid: string): string[];
   /** From now on a write waits for acks so long; null: for ever. Those that wait already are not let go. */
   ackTimeout(timeoutMs: number | null): string;
-  /** Lets go, with OK, all writes that wait for acks. Takes the server up to a second. */
-  readonly letWaitersGo: readonly string[];
+  /**
+   * After `semiSyncSourceOff`, which lets go all writes that wait. Not before nobody waits any more: who has not noticed that it was off
+   * goes on waiting, by the timeout that held when it began, and every other commit behind it (measured).
+   */
+  readonly semiSyncSourceOn: string;
   /** Semi-sync roles of a replica, and read-only. The source role goes first: on a replica it blocks the node's own applier. */
   readonly becomeReplica: readonly string[];
   /** Semi-sync off in both roles and read-only: the node takes no part. */

@@ -112,7 +112,7 @@ export const mariadb: Dialect = {
   semiSyncSource,
   emptyTransaction: () => notOnMariadb("place for a transaction below its last number"),
   ackTimeout,
-  letWaitersGo: ["SET GLOBAL rpl_semi_sync_master_enabled=OFF", "SET GLOBAL rpl_semi_sync_master_enabled=ON"],
+  semiSyncSourceOn: "SET GLOBAL rpl_semi_sync_master_enabled=ON",
   // A receiver reads rpl_semi_sync_slave_enabled when it starts.
   becomeReplica: [
     "SET GLOBAL rpl_semi_sync_master_enabled=OFF",

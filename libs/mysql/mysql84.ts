@@ -106,8 +106,7 @@ export const mysql84: Dialect = {
     "SET SESSION gtid_next='AUTOMATIC'",
   ],
   ackTimeout,
-  // Commits under way wait by the timeout that held when they began (measured); the plugin lets them all go when it is switched off.
-  letWaitersGo: ["SET GLOBAL rpl_semi_sync_source_enabled=OFF", "SET GLOBAL rpl_semi_sync_source_enabled=ON"],
+  semiSyncSourceOn: "SET GLOBAL rpl_semi_sync_source_enabled=ON",
   // A receiver reads rpl_semi_sync_replica_enabled when it starts (19.4.10.2), so these come before its start.
   becomeReplica: [
     "SET GLOBAL rpl_semi_sync_source_enabled=OFF",

@@ -78,6 +78,23 @@ describe("onAckLoss: degrade", () => {
     }
     expect(s.orders()).toEqual([]);
   });
+  it("goes on with what was given up half-way, and leaves what a person switched off to the repairs", () => {
+    const off = (state: object) => {
+      const s = scene();
+      s.steady(state, 6);
+      s.calm();
+      for (let i = 0; i < 12; i++) {
+        s.now += 250;
+        const status = s.status("n1");
+        s.sample("n1", "p1", {
+          status: { ...status, semiSync: { ...status.semiSync!, source: false, clients: 0 } },
+        });
+      }
+      return s.orders();
+    };
+    expect(off({})).toEqual(["repair n1"]);
+    expect(off({ degraded: { sinceUnixMs: 1, executed: "" } })).toEqual(["degrade n1"]);
+  });
   it("says so while it lasts, fails over only with a stated loss, and restores when the ackers are back", () => {
     const s = scene();
     s.steady({ degraded: { sinceUnixMs: 1, executed: "" } }, 6);

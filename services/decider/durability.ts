@@ -25,7 +25,7 @@ export function semiSyncNow(picture: Picture): SemiSyncStatus | null {
 
 export function noteAckers(picture: Picture, now: number): Picture {
   const semi = semiSyncNow(picture);
-  if (semi === null || !semi.source) return picture.ackers === null ? picture : { ...picture, ackers: null };
+  if (semi === null) return picture.ackers === null ? picture : { ...picture, ackers: null };
   const enough = semi.clients >= (picture.declared?.policy.acks ?? 1);
   return picture.ackers?.enough === enough ? picture : { ...picture, ackers: { enough, sinceMs: now } };
 }
@@ -43,7 +43,12 @@ export function durabilityWish(
   if (now - readMs > s.freshMs) return null;
   const { durability, onAckLoss, degradeAfterMs, ackTimeoutMs } = declared.policy;
   const forMs = now - ackers.sinceMs;
-  if (state.value.degraded !== undefined && ackers.enough && forMs >= BACK_MS)
+  const { degraded } = state.value;
+  // An operation that was given up half-way left it off; the same again ends it.
+  if (degraded !== undefined && !semi.source)
+    return { kind: "degrade", reason: "Semi-sync was left off when the durability was degraded." };
+  if (!semi.source) return null;
+  if (degraded !== undefined && ackers.enough && forMs >= BACK_MS)
     return { kind: "restore", reason: `${semi.clients} ackers are attached again.` };
   const waits = semi.timeoutMs > ackTimeoutMs;
   // There it is refused with everything else (flavour-cannot).

@@ -16,12 +16,13 @@ const SETTLE_MS = 500;
 
 export async function degrade(op: Operation): Promise<void> {
   const node = op.state.primary;
-  const { openMs } = op.declared.policy.deadlines;
   const { acks, ackTimeoutMs } = op.declared.policy;
+  // Begun before, by a predecessor or an operation that was given up: then it is done in any case.
+  const begun = op.state.degraded !== undefined;
   const executed = await endingIn(op, async () => {
     const { hand, executed } = await op.step("check", async () => {
       const found = await primaryNow(op);
-      if (found.clients >= acks)
+      if (found.clients >= acks && !begun)
         throw new Refusal("state-changed", `${found.clients} ackers are attached to ${node} again`);
       return {
         value: found,
@@ -31,7 +32,7 @@ export async function degrade(op: Operation): Promise<void> {
     });
     await op.step("degrade", async () => {
       await op.change(degraded(op.state, executed, op.ports.nowUnixMs()));
-      await hand.run([hand.dialect.ackTimeout(ackTimeoutMs), ...hand.dialect.letWaitersGo], openMs);
+      await letWritesGo(op, hand);
       await op.change(end(op.state, "completed", null, op.ports.nowUnixMs()));
       return {
         value: null,
@@ -61,7 +62,7 @@ export async function degrade(op: Operation): Promise<void> {
 
 export async function restore(op: Operation): Promise<void> {
   const node = op.state.primary;
-  const { acks, ackTimeoutMs, deadlines } = op.declared.policy;
+  const { acks, deadlines } = op.declared.policy;
   const window = op.state.degraded;
   const executed = await endingIn(op, async () => {
     const { hand } = await op.step("check", async () => {
@@ -83,11 +84,7 @@ export async function restore(op: Operation): Promise<void> {
         };
       } catch (error) {
         // Else writes would wait for ever for ackers that are away again.
-        if (error instanceof Refusal && !hand.closed)
-          await hand.run(
-            [hand.dialect.ackTimeout(ackTimeoutMs), ...hand.dialect.letWaitersGo],
-            deadlines.openMs,
-          );
+        if (error instanceof Refusal && !hand.closed) await letWritesGo(op, hand);
         throw error;
       }
     });
@@ -146,9 +143,29 @@ async function primaryNow(op: Operation): Promise<{ hand: Hand; executed: string
     throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
   });
   const status = await hand.status(openMs);
-  if (status.readOnly || status.serverUuid !== op.state.primaryUuid || status.semiSync?.source !== true)
+  const on =
+    status.semiSync?.source === true || (op.state.degraded !== undefined && status.semiSync !== null);
+  if (status.readOnly || status.serverUuid !== op.state.primaryUuid || !on)
     throw new Refusal("state-changed", `${node} is not the writable semi-sync primary that the state names`);
-  return { hand, executed: status.executed, clients: status.semiSync.clients };
+  return { hand, executed: status.executed, clients: status.semiSync?.clients ?? 0 };
+}
+
+/** From now on a write goes on without acks after a while; those that wait already, for ever, go on now. */
+async function letWritesGo(op: Operation, hand: Hand): Promise<void> {
+  const { ackTimeoutMs, deadlines } = op.declared.policy;
+  const d = hand.dialect;
+  await hand.run([d.ackTimeout(ackTimeoutMs), d.semiSyncSourceOff], deadlines.openMs);
+  const untilMs = op.ports.now() + deadlines.openMs;
+  while (((await hand.status(deadlines.openMs)).semiSync?.waiting ?? 0) > 0) {
+    if (op.ports.now() > untilMs)
+      throw new Refusal(
+        "deadline-exceeded",
+        `${hand.node}: writes still wait for acks though semi-sync is off`,
+      );
+    op.assertMine();
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+  await hand.run(d.semiSyncSourceOn, deadlines.openMs);
 }
 
 /**
