@@ -15,11 +15,15 @@ import { settleCandidate } from "./settle-candidate.ts";
 
 /** From the claimed state to the end. @throws Refusal before the commit point; Superseded at any time. */
 export async function failover(op: Operation): Promise<void> {
+  const shutting: Shutting = { givenUp: false, ended: Promise.resolve() };
   if (op.state.phase === "fencing") {
     try {
-      await towardsCommit(op);
+      await towardsCommit(op, shutting);
     } catch (error) {
       if (!(error instanceof Refusal) || op.state.phase !== "fencing") throw error;
+      // Or it would be shut, or its semi-sync switched off, after it was opened again.
+      shutting.givenUp = true;
+      await shutting.ended;
       await rollBack(op, error);
       return;
     }
@@ -27,8 +31,14 @@ export async function failover(op: Operation): Promise<void> {
   await carryForward(op);
 }
 
+/** The fencing of the old primary itself, which may outlast a fence that has enough receivers. */
+interface Shutting {
+  givenUp: boolean;
+  ended: Promise<unknown>;
+}
+
 /** Steps 1 to 5: shut out, read, choose, catch up, commit. */
-async function towardsCommit(op: Operation): Promise<void> {
+async function towardsCommit(op: Operation, shutting: Shutting): Promise<void> {
   const old = op.intent.node;
   const { quarantined } = op.state;
   const ackers = ackersOf(op.declared, old, quarantined);
@@ -36,7 +46,11 @@ async function towardsCommit(op: Operation): Promise<void> {
 
   const loses = mayLose(op.declared, op.state);
   const fenced = await op.step("fence", async () => {
-    const value = await fence(op, ackers, old, loses, (hand, deadlineMs) => shut(op, hand, deadlineMs));
+    const value = await fence(op, ackers, old, loses, (hand, deadlineMs) => {
+      const closed = shut(op, hand, deadlineMs, () => shutting.givenUp);
+      shutting.ended = closed.catch(() => undefined);
+      return closed;
+    });
     const by =
       value.primary === null
         ? `${value.stopped.size} of ${ackers.length} receivers stopped`

@@ -10,12 +10,21 @@ import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 
-/** A second session to the node does the rest while the first one waits in `SET super_read_only`. */
-export async function shut(op: Operation, hand: Hand, deadlineMs: number): Promise<NodeStatus> {
+/**
+ * A second session to the node does the rest while the first one waits in `SET super_read_only`. Once that is sent it is carried to
+ * its end; before, `isGivenUp` says that nobody wants it any more.
+ */
+export async function shut(
+  op: Operation,
+  hand: Hand,
+  deadlineMs: number,
+  isGivenUp: () => boolean = () => false,
+): Promise<NodeStatus> {
   const before = await hand.status(deadlineMs);
   if (before.readOnly && before.superReadOnly && before.semiSync?.source !== true) return before;
   const helper = await op.helper(hand, deadlineMs);
   try {
+    if (isGivenUp()) throw new Refusal("node-lost", `${hand.node}: it was not shut, the operation had ended`);
     const closing = hand.run(hand.dialect.closeWrites, deadlineMs);
     closing.catch(() => undefined);
     // Not before the server has it: from then on no other commit begins.
