@@ -133,9 +133,9 @@ it("an errant former primary: archived, emptied and loaded; an executor that die
   await s.whole();
   await old.kill();
   await s.event("operation-ended", (e) => e.kind === "failover" && e.outcome === "completed");
-  await old.start();
-  await old.query(
-    "SET GLOBAL super_read_only=OFF; CREATE DATABASE errant; CREATE TABLE errant.rows_ (id INT PRIMARY KEY); DELETE FROM things.many WHERE id < 100",
+  await s.startErrant(
+    old,
+    "CREATE DATABASE errant; CREATE TABLE errant.rows_ (id INT PRIMARY KEY); DELETE FROM things.many WHERE id < 100",
   );
   await s.event("node-quarantined", (e) => e.node === old.name);
   await withoutPlugin(old);

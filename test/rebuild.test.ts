@@ -22,10 +22,9 @@ async function comeBackErrant(s: Stage): Promise<string> {
   const old = s.lab.node(primary as string);
   await old.kill();
   await s.event("operation-ended", (e) => e.kind === "failover" && e.outcome === "completed");
-  await old.start();
-  await old.query(
-    `SET GLOBAL super_read_only=OFF; CREATE TABLE app.errant (id INT PRIMARY KEY, what TEXT);
-    INSERT INTO app.errant VALUES (1, '${LOST}'); SET GLOBAL super_read_only=ON`,
+  await s.startErrant(
+    old,
+    `CREATE TABLE app.errant (id INT PRIMARY KEY, what TEXT); INSERT INTO app.errant VALUES (1, '${LOST}')`,
   );
   await s.event("node-quarantined", (e) => e.node === old.name);
   return old.name;

@@ -18,7 +18,7 @@ import {
   MESSAGES,
   type Step,
 } from "@baton/contracts";
-import { type Lab, type LabOptions, startLab } from "@baton/lab";
+import { type Lab, type LabNode, type LabOptions, startLab } from "@baton/lab";
 import { loadConfig } from "@baton/runtime";
 
 export interface StageOptions {
@@ -139,6 +139,18 @@ export class Stage {
       );
     }
     return met.type as "node-rejoined" | "node-quarantined";
+  }
+
+  /** Starts a former primary and writes on it what nobody else has, in a pause, before Baton leads it home. */
+  async startErrant(node: LabNode, statements: string): Promise<void> {
+    await this.bus.command("pause", {
+      cluster: "shop",
+      by: "the test",
+      reason: "something is written on it",
+    });
+    await node.start();
+    await node.query(`SET GLOBAL super_read_only=OFF; ${statements}; SET GLOBAL super_read_only=ON`);
+    await this.bus.command("resume", { cluster: "shop", by: "the test" });
   }
 
   /** What the on-call person would be shown, for a failing test. */
