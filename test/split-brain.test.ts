@@ -109,6 +109,12 @@ const pause = (on: boolean) =>
     ? stage.bus.command("pause", { cluster: "shop", by: "ann", reason: "trying" })
     : stage.bus.command("resume", { cluster: "shop", by: "ann" });
 
+/** In the pause, from what its deciders have seen: what they order after it is for this and for nothing else. */
+const isNamed = () =>
+  stage.until("the split brain is named", async () =>
+    (await stage.status()).diagnosis.code === "split-brain" ? true : null,
+  );
+
 it("a second pen: named while ask or paused, then taken; the primary never stops, the other's rows are archived and it is rebuilt", async () => {
   const { epoch } = await stage.status();
   const clients = writeTo("n1");
@@ -163,6 +169,7 @@ it("two histories, each acknowledged: nobody writes and nothing is done by itsel
   await crownBehindBatonsBack("n3", "n4");
   await node("n3").query(row("of-n3", "n3"));
   await node("n1").query(row("of-n1", "n1"));
+  await isNamed();
   await pause(false);
   const ended = await stage.event("operation-ended", (e) => e.kind === "split-brain");
   expect(ended).toMatchObject({ outcome: "blocked", code: "diverged" });
@@ -211,6 +218,7 @@ it("a primary made behind Baton's back whose writes alone were acknowledged keep
   const killed = stage
     .until("the stop", () => stage.steps.find((s) => s.step === "stop") ?? null)
     .then(() => stage.system.program("executor-1").kill());
+  await isNamed();
   await pause(false);
   await killed;
   const changed = await stage.event("primary-changed");

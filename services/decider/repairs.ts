@@ -184,9 +184,16 @@ export function noteFaults(picture: Picture, now: number, s: VoteSettings): Pict
   return { ...picture, faults };
 }
 
-/** The faults that have stood long enough to be called so. */
+/** Looks at a node come this much sooner or later than planned. */
+const JITTER_MS = 100;
+
+/**
+ * The faults that have stood long enough to be called so: from the first look that showed it to the last. What nobody has looked at
+ * since does not stand, it is only not known better.
+ */
 export function standingFaults(picture: Picture, now: number): Fault[] {
-  return picture.faults.filter((f) => now - f.sinceMs >= (STANDS[f.code] ?? STANDS_MS));
+  const seenMs = (f: Fault) => Math.min(now, picture.statuses.get(f.node)?.atMs ?? Number.NEGATIVE_INFINITY);
+  return picture.faults.filter((f) => seenMs(f) - f.sinceMs >= (STANDS[f.code] ?? STANDS_MS) - JITTER_MS);
 }
 
 const STANDS: Partial<Record<RepairCode, number>> = {

@@ -5,7 +5,7 @@
  */
 import type { NodeStatus, RefusalCode } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { end, heldBy } from "@baton/protocol";
+import { end, heldBy, ownTransactions } from "@baton/protocol";
 import { beside } from "./beside.ts";
 import { followPrimary } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
@@ -54,11 +54,26 @@ async function check(op: Operation, node: string, primary: string) {
       "mixed-flavours",
       `${node} runs ${hand.dialect.flavour} and ${primary} ${primaryHand.dialect.flavour}`,
     );
+  await assertNoRival(op, hand, primary);
   const status: NodeStatus = await shut(op, hand, deadlines.fenceMs);
   // Read after the node was shut: nothing can be added to it any more, and the primary only grows.
   const primaryExecuted = await executedOfPrimary(op, primary);
   const held = heldBy(status);
   return { hand, held, primaryExecuted, errant: held.subtract(primaryExecuted) };
+}
+
+/**
+ * One that writes a history of its own may have been told that replicas hold it: whose it is, is settled as a split brain. The decider may
+ * not have seen its first write when it gave the order. @throws Refusal state-changed
+ */
+async function assertNoRival(op: Operation, hand: Hand, primary: string): Promise<void> {
+  const status = await hand.status(op.declared.policy.deadlines.openMs);
+  if (status.readOnly || status.flavour !== "mysql") return;
+  const own = ownTransactions(status, await executedOfPrimary(op, primary), op.state.primaryUuid);
+  if (!own.isEmpty())
+    throw new Refusal("state-changed", `${hand.node} accepts writes and has written ${own}: a split brain`, {
+      own: own.toString(),
+    });
 }
 
 /** All that is in the cluster's history now. @throws Refusal when the primary is not the server that the state names */
