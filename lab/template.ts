@@ -53,7 +53,8 @@ async function make(flavour: LabFlavour, mysqld: string, path: string): Promise<
   for (const name of await readdir(folder)) {
     const old =
       name.startsWith("template-") && Date.now() - (await stat(join(folder, name))).ctimeMs > keptMs;
-    if (old || name.startsWith("making-")) await rm(join(folder, name), { recursive: true, force: true });
+    if (old || (name.startsWith("making-") && !isRunning(Number(name.slice("making-".length)))))
+      await rm(join(folder, name), { recursive: true, force: true });
   }
   const workplace = join(folder, `making-${process.pid}`);
   const data = join(workplace, "data");
@@ -72,6 +73,15 @@ async function make(flavour: LabFlavour, mysqld: string, path: string): Promise<
     });
   } finally {
     await rm(workplace, { recursive: true, force: true });
+  }
+}
+
+/** Another flavour's template may be in the making at this moment. */
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 

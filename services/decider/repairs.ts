@@ -70,7 +70,7 @@ function faultsNow(picture: Picture, now: number, s: VoteSettings): Found[] {
       node === state.value.operation?.node
     )
       continue;
-    if (split.rivals.includes(node)) continue;
+    if (split.rivals.includes(node) || followsAPen(picture, status, now)) continue;
     const { astray, faults: own } = placeReplica(picture, node, status, executed);
     const { why = "", repair = null } = astray ?? {};
     if (repair !== null)
@@ -134,6 +134,29 @@ function splitBrain(
     `${rivals.join(", ")} accept writes beside ${primary}, and have a history of their own`,
     true,
     rivals,
+  );
+}
+
+/** A pen that has not answered for so long is taken for gone. */
+const PEN_KNOWN_MS = 30_000;
+
+/**
+ * It follows a node that accepted writes when it was last seen. What it holds of that node may have been acknowledged by it, so it is part of the
+ * split brain's settling, even if that node is silent for a moment: led home alone it would take the proof with it.
+ */
+function followsAPen(picture: Picture, status: NodeStatus, now: number): boolean {
+  const { state } = picture;
+  const source = status.replica?.sourceUuid ?? "";
+  if (state === null || source === "" || source === state.value.primaryUuid) return false;
+  return [...picture.statuses].some(
+    ([node, of]) =>
+      node !== state.value.primary &&
+      of.status.serverUuid === source &&
+      // A former primary was seen writing before it lost the pen.
+      of.atMs > state.sinceMs &&
+      of.status.flavour === "mysql" &&
+      !of.status.readOnly &&
+      now - of.atMs < PEN_KNOWN_MS,
   );
 }
 

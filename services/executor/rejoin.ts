@@ -63,17 +63,39 @@ async function check(op: Operation, node: string, primary: string) {
 }
 
 /**
- * One that writes a history of its own may have been told that replicas hold it: whose it is, is settled as a split brain. The decider may
- * not have seen its first write when it gave the order. @throws Refusal state-changed
+ * One that writes a history of its own, or follows one that does, may hold what clients were told is safe: whose it is, is settled as a
+ * split brain. The decider may not have seen the first such write when it gave the order. @throws Refusal state-changed
  */
 async function assertNoRival(op: Operation, hand: Hand, primary: string): Promise<void> {
-  const status = await hand.status(op.declared.policy.deadlines.openMs);
-  if (status.readOnly || status.flavour !== "mysql") return;
+  const { openMs } = op.declared.policy.deadlines;
+  const status = await hand.status(openMs);
+  if (status.flavour !== "mysql") return;
+  const source = Object.entries(op.declared.nodes).find(
+    ([name, at]) =>
+      name !== primary &&
+      name !== hand.node &&
+      at.host === status.replica?.sourceHost &&
+      at.port === status.replica.sourcePort,
+  )?.[0];
+  const other = source === undefined ? null : await glance(op, source);
+  if (other?.readOnly === false)
+    throw new Refusal("state-changed", `${hand.node} follows ${source}, which accepts writes: a split brain`);
+  if (status.readOnly) return;
   const own = ownTransactions(status, await executedOfPrimary(op, primary), op.state.primaryUuid);
   if (!own.isEmpty())
     throw new Refusal("state-changed", `${hand.node} accepts writes and has written ${own}: a split brain`, {
       own: own.toString(),
     });
+}
+
+/** For a server that is well; a silent one is not waited for. */
+const GLANCE_MS = 500;
+
+async function glance(op: Operation, node: string): Promise<NodeStatus | null> {
+  const look = await op.ports.openLook(op.cluster, node, GLANCE_MS).catch(() => null);
+  const status = (await look?.status(GLANCE_MS).catch(() => null)) ?? null;
+  look?.destroy();
+  return status;
 }
 
 /** All that is in the cluster's history now. @throws Refusal when the primary is not the server that the state names */
