@@ -95,7 +95,9 @@ describe("another source", () => {
     const { executed } = await status(n1);
     const holds = async () =>
       GtidSet.parse((await status(n3)).replica!.received).union(GtidSet.parse((await status(n3)).executed));
-    await expect.poll(async () => (await holds()).contains(GtidSet.parse(executed))).toBe(true);
+    await expect
+      .poll(async () => (await holds()).contains(GtidSet.parse(executed)), { timeout: 10_000 })
+      .toBe(true);
     await run(n3, [d.stopReceiver]);
     // Its applier starts only as the receiver is redirected: what it needs must still be in the relay log, because
     // the source that it is given does not exist.
@@ -112,7 +114,7 @@ describe("another source", () => {
       d.follow(source("n2"), lab.accounts.repl, { tls: true }),
       d.startReplication,
     ]);
-    await expect.poll(async () => (await status(n3)).replica?.receiver, { timeout: 5_000 }).toBe("on");
+    await expect.poll(async () => (await status(n3)).replica?.receiver, { timeout: 20_000 }).toBe("on");
     expect((await status(n3)).replica).toMatchObject({
       sourcePort: lab.node("n2").port,
       sourceUuid: (await status(n2)).serverUuid,

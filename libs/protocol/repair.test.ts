@@ -82,6 +82,22 @@ describe("why replication stands still", () => {
       false,
       "replication-error",
     ],
+    [
+      "its connection was cut while semi-sync answered",
+      {
+        receiver: "off",
+        receiverErrno: 13_117,
+        receiverError: "Fatal error: Failed to run 'after_read_event' hook",
+      },
+      false,
+      "replication-error",
+    ],
+    [
+      "it has its source's server id",
+      { receiver: "off", receiverErrno: 13_117, receiverError: "Fatal error: equal MySQL server ids" },
+      false,
+      "replication-error by a person",
+    ],
     ["its applier was killed", { applier: "off", applierErrno: 1756 }, false, "replication-error"],
     ["locks outlasted the retries", { applier: "off", applierErrno: 1205 }, false, "replication-error"],
     ["a row is there twice", { applier: "off", applierErrno: 1062 }, false, "replication-error by a person"],

@@ -23,6 +23,9 @@ const PASSING: ReadonlySet<number> = new Set([1021, 1037, 1038, 1041, 1205, 1213
  */
 const PASSING_ON_THE_WAY: ReadonlySet<number> = new Set([1595, 1743, 13_115, 13_122]);
 
+/** A fatal error (1593, 13117) is mostly one for a person; not so where semi-sync could not answer because its connection was cut. */
+const CUT_IN_SEMI_SYNC = /Failed to run '\w+' hook/;
+
 export interface Stopped {
   code: "replication-stopped" | "replication-error";
   /** May it be started without a person? */
@@ -41,7 +44,7 @@ export function whyStopped(r: ReplicaStatus, excused: boolean): Stopped | null {
   if (r.receiver === "off" && r.receiverErrno !== 0 && !isConnectError(r.receiverErrno))
     return {
       code: "replication-error",
-      startable: PASSING_ON_THE_WAY.has(r.receiverErrno),
+      startable: PASSING_ON_THE_WAY.has(r.receiverErrno) || CUT_IN_SEMI_SYNC.test(r.receiverError),
       why: `its receiver stopped with error ${r.receiverErrno}: ${r.receiverError}`,
     };
   if (r.receiver === "off")
