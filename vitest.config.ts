@@ -46,6 +46,8 @@ export default defineConfig({
           name: "servers",
           include: withServers.length > 0 ? withServers : ["none"],
           testTimeout: 120_000,
+          // Servers under load need longer than a second to show what is waited for.
+          expect: { poll: { timeout: 10_000 } },
           hookTimeout: 120_000,
           maxWorkers: 3,
           sequence: { groupOrder: 1 },
