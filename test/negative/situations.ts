@@ -111,6 +111,8 @@ const onPrimary: Situation[] = [
     sees: null,
     brief: true,
     noWriter: true,
+    // A receiver that was cut off in its handshake stays off, and is started again.
+    mayOrder: ["repair"],
     make: async (s, p) => {
       for (let i = 0; i < 5; i++) {
         await killSessions(s, p, "repl");
