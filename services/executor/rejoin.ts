@@ -48,11 +48,12 @@ async function check(op: Operation, node: string, primary: string) {
   const hand = await op.hand(node, deadlines.openMs).catch((error: unknown) => {
     throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
   });
-  const primaryHand = await op.hand(primary, deadlines.openMs).catch(() => null);
-  if (primaryHand !== null && primaryHand.dialect.flavour !== hand.dialect.flavour)
+  // Only looked at: the last operation's canary may still hold the primary's lock, and is not to be killed for this.
+  const ofPrimary = await glance(op, primary);
+  if (ofPrimary !== null && ofPrimary.flavour !== hand.dialect.flavour)
     throw new Refusal(
       "mixed-flavours",
-      `${node} runs ${hand.dialect.flavour} and ${primary} ${primaryHand.dialect.flavour}`,
+      `${node} runs ${hand.dialect.flavour} and ${primary} ${ofPrimary.flavour}`,
     );
   await assertNoRival(op, hand, primary);
   const status: NodeStatus = await shut(op, hand, deadlines.fenceMs);
