@@ -1,4 +1,5 @@
 export { type Accounts, accounts } from "./accounts.ts";
+export { cannotSetClocks } from "./clock.ts";
 export { defaultLabName, type LabUpOptions, labCommand, labDown, labStatus, labUp } from "./keeper.ts";
 export { type LabStatus, type NodeCommand, nodeCommands } from "./keeper-protocol.ts";
 export { type Lab, type LabNats, type LabOptions, startLab } from "./lab.ts";

@@ -17,7 +17,8 @@ export type LabErrorCode =
   | "unknown-command"
   | "bad-option"
   | "no-own-network"
-  | "network-failed";
+  | "network-failed"
+  | "no-own-clock";
 
 export interface LabErrorFacts {
   found: string;

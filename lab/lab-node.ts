@@ -4,6 +4,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { createConnection } from "mysql2/promise";
+import { Clock } from "./clock.ts";
 import type { LabFlavour } from "./flavour.ts";
 import { LabError } from "./lab-error.ts";
 import type { Place } from "./place.ts";
@@ -16,6 +17,8 @@ const startTimeoutMs = 60_000;
 const copyTimeoutMs = 60_000;
 const connectTimeoutMs = 10_000;
 const queryTimeoutMs = 60_000;
+/** It sees within a second that its clock was set; the rest is for a busy machine. */
+const clockTimeoutMs = 10_000;
 
 export interface LabNodeSetup {
   flavour: LabFlavour;
@@ -30,6 +33,8 @@ export interface LabNodeSetup {
   extra: string[];
   reaper: Reaper;
   supervised: boolean;
+  /** It gets a wall clock of its own. */
+  ownClock: boolean;
 }
 
 /** One real mysqld or mariadbd: its process, its data and the faults that can be done to it. */
@@ -43,6 +48,7 @@ export class LabNode {
   #extra: readonly string[];
   readonly #process: ServerProcess;
   readonly #template: string;
+  readonly #clock: Clock | null;
 
   constructor(setup: LabNodeSetup) {
     this.name = setup.name;
@@ -68,7 +74,16 @@ export class LabNode {
       });
     const log = join(this.dir, "mysqld.log");
     const command = [...setup.place.enter, setup.mysqld];
-    this.#process = new ServerProcess(this.name, command, options, log, setup.reaper, setup.supervised);
+    this.#clock = setup.ownClock ? new Clock(join(setup.dir, "clock")) : null;
+    this.#process = new ServerProcess(
+      this.name,
+      command,
+      options,
+      log,
+      setup.reaper,
+      setup.supervised,
+      this.#clock?.env,
+    );
   }
 
   get #dataDir(): string {
@@ -116,6 +131,26 @@ export class LabNode {
   /** A graceful shutdown; kills it if it takes more than 30 s. */
   async terminate(): Promise<void> {
     await this.#process.terminate();
+  }
+
+  /**
+   * Sets its wall clock, in seconds ahead of the machine's; resolves when the running server goes by it. The lab must have been started
+   * with `ownClocks`.
+   */
+  async setClock(aheadS: number): Promise<void> {
+    if (this.#clock === null) throw new Error(`${this.name} has no clock of its own`);
+    this.#clock.set(aheadS);
+    if (!this.running) return;
+    const goesByIt = async () => {
+      const [row] = await this.query<{ nowMs: number }>("SELECT 1000 * UNIX_TIMESTAMP(NOW(3)) AS nowMs");
+      const isAheadS = (Number(row?.nowMs) - Date.now()) / 1_000;
+      return Math.abs(isAheadS - aheadS) < 1 ? true : null;
+    };
+    await until(goesByIt, {
+      timeoutMs: clockTimeoutMs,
+      everyMs: 20,
+      onTimeout: () => new Error(`${this.name} does not go by its clock after ${clockTimeoutMs} ms`),
+    });
   }
 
   /** Further mysqld arguments from the next start on, instead of those it has. Returns these. */

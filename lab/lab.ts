@@ -37,6 +37,8 @@ export interface LabOptions {
   supervised?: boolean;
   /** Where each server runs, by its name (n1, nats1, …). Default: on this machine's loopback. */
   place?: (server: string) => Place;
+  /** Each node has a wall clock of its own (`setClock`); MySQL only, and where `cannotSetClocks` says nothing. Default false. */
+  ownClocks?: boolean;
   /** False: the servers are independent, empty and writable, with semi-sync off. Default true. */
   replication?: boolean;
 }
@@ -196,6 +198,7 @@ export class Lab {
         extra: this.#options.mysqldArgs?.[name] ?? [],
         reaper: this.#reaper,
         supervised: this.#options.supervised ?? true,
+        ownClock: this.#options.ownClocks ?? false,
       });
       this.nodes.push(node);
     }

@@ -19,6 +19,7 @@ export class ServerProcess {
   readonly #logFile: string;
   readonly #reaper: Reaper;
   readonly #supervised: boolean;
+  readonly #env: Readonly<Record<string, string>>;
   #child: ChildProcess | undefined;
   #dying = false;
   #hung = false;
@@ -32,6 +33,7 @@ export class ServerProcess {
     logFile: string,
     reaper: Reaper,
     supervised = false,
+    env: Readonly<Record<string, string>> = {},
   ) {
     this.name = name;
     this.#command = command;
@@ -39,6 +41,7 @@ export class ServerProcess {
     this.#logFile = logFile;
     this.#reaper = reaper;
     this.#supervised = supervised;
+    this.#env = env;
   }
 
   /** False from the moment of a SIGKILL, even while the kernel is still tearing the process down. */
@@ -73,7 +76,8 @@ export class ServerProcess {
     }
     const log = openSync(this.#logFile, "a");
     // A session of its own: Ctrl-C in the terminal goes to the lab, which then ends its servers in order.
-    const env = this.#supervised ? { ...process.env, MYSQLD_PARENT_PID: String(process.pid) } : process.env;
+    const parent = this.#supervised ? { MYSQLD_PARENT_PID: String(process.pid) } : {};
+    const env = { ...process.env, ...parent, ...this.#env };
     const [program, ...before] = this.#command as [string, ...string[]];
     const child = spawn(program, [...before, ...this.#arguments()], {
       stdio: ["ignore", log, log],

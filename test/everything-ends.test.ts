@@ -3,6 +3,7 @@
  * back or led home later, and nothing acknowledged is lost.
  */
 import { readFileSync } from "node:fs";
+import { MESSAGES } from "@baton/contracts";
 import { afterEach, expect, it } from "vitest";
 import { type Stage, startStage } from "./stage.ts";
 
@@ -151,4 +152,38 @@ it("a replica that hangs in the middle of a fence that is given up is led home a
   const report = await writer.stop();
   expect(report.lost).toEqual([]);
   expect(report.split).toEqual([]);
+});
+
+it("an order that comes when the state has moved on: it ends, and nothing is touched", async () => {
+  stage = await startStage();
+  const s = stage;
+  const found = await s.bus.bucket("baton_state").get("shop");
+  const { epoch } = await s.status();
+  const operation = "failover-shop-late";
+  await s.bus.append(MESSAGES.intent, {
+    operation,
+    cluster: "shop",
+    kind: "failover",
+    node: "n1",
+    epoch,
+    stateRevision: (found?.revision as number) - 1,
+    lockRevision: 0,
+    diagnosis: "primary-dead",
+    reason: "the state was seen as it was before",
+    decider: "late",
+    candidate: null,
+    nodes: {},
+  });
+  const ended = await s.event("operation-ended", (e) => e.operation === operation);
+  expect(ended).toMatchObject({ outcome: "rolled-back", code: "state-changed" });
+  expect(await s.bus.bucket("baton_state").get("shop")).toMatchObject({ revision: found?.revision });
+  await s.until("the audit knows its end", async () => {
+    const { operations } = await s.bus.command(
+      "history",
+      { cluster: "shop", operation: null, limit: 10 },
+      { timeoutMs: 2_000 },
+    );
+    return operations.find((o) => o.operation === operation)?.outcome === "rolled-back" ? true : null;
+  });
+  expect((await s.whole()).primary).toBe("n1");
 });

@@ -25,11 +25,25 @@ async function dieWhileBehind(
   const writer = s.lab.writer();
   await s.until("writes flow", () => (writer.acknowledged() > 50 ? true : null));
   await s.lab.node("n2").query("STOP REPLICA IO_THREAD"); // MariaDB knows the word, too.
+  // So that it is what it has not received that it lacks, whatever is done to its applier from now on.
+  await s.until("n2 has applied what it received", () => appliedAll(s, "n2"));
   await before?.();
   const from = writer.acknowledged();
   await s.until("n2 is behind", () => (writer.acknowledged() > from + 100 ? true : null));
   writer.fault(s.lab.node("n1").killNow());
   return writer;
+}
+
+async function appliedAll(s: Stage, node: string): Promise<true | null> {
+  const n = s.lab.node(node);
+  if (s.lab.flavour === "mariadb") {
+    const [row] = await n.query<Record<string, string>>("SHOW REPLICA STATUS");
+    return row?.Gtid_IO_Pos === row?.Gtid_Slave_Pos ? true : null;
+  }
+  const [row] = await n.query<{ all: number }>(
+    "SELECT GTID_SUBSET(RECEIVED_TRANSACTION_SET, @@gtid_executed) AS `all` FROM performance_schema.replication_connection_status",
+  );
+  return row?.all === 1 ? true : null;
 }
 
 type Deadlines = DeclaredCluster["policy"]["deadlines"];

@@ -12,7 +12,7 @@ tar=/bin/tar
 
 fetch_servers() {
   step "MySQL and nats-server from Debian's archive"
-  fetching=mysql debian_suite=sid debian_packages='mysql-server-core mysql-client-core nats-server'
+  fetching=mysql debian_suite=sid debian_packages='mysql-server-core mysql-client-core nats-server libfaketime'
   set_up_apt
   update_from_a_mirror
   fetch_packages needed || cannot_fetch "apt could not fetch the packages:"
@@ -188,16 +188,16 @@ wrap_programs() {
 wrap_mysql() {
   wrap usr/sbin/nats-server '"$@"' || fail_write
   # A file of defaults must come first, and without one the machine's own must not be read.
-  # Debian's build otherwise wants folders in /var.
+  # Debian's build otherwise wants folders in /var. BATON_CLOCK gives a server of the lab a clock of its own (lab/clock.ts).
   wrap usr/sbin/mysqld '"$defaults" --basedir="$root/usr" --lc-messages-dir="$root/usr/share/mysql" \
   --plugin-dir="$root/usr/lib/mysql/plugin" --secure-file-priv=NULL "$@"' \
     'case ${1-} in
   --no-defaults | --defaults-file=* | --defaults-extra-file=*) defaults=$1 && shift ;;
   *) defaults=--no-defaults ;;
-esac' || fail_write
+esac' '${BATON_CLOCK:+--preload "$root/'$libraries'/faketime/libfaketimeMT.so.1"} ' || fail_write
 }
 
-# wrap PROGRAM ARGUMENTS [PREPARATION]
+# wrap PROGRAM ARGUMENTS [PREPARATION [LOADER-OPTIONS]]
 wrap() {
   wrapper=$stage/$fetching/bin/${1##*/}
   {
@@ -206,8 +206,8 @@ wrap() {
     printf '%s\n' 'root=$(CDPATH="" cd -P -- "${0%/*}/../root" && pwd) || exit 127'
     [ -z "${3-}" ] || printf '%s\n' "$3"
     # shellcheck disable=SC2016
-    printf 'exec "$root/%s" --library-path "$root/%s" --argv0 "$root/%s" "$root/%s" %s\n' \
-      "$loader" "$libraries" "$1" "$1" "$2"
+    printf 'exec "$root/%s" %s--library-path "$root/%s" --argv0 "$root/%s" "$root/%s" %s\n' \
+      "$loader" "${4-}" "$libraries" "$1" "$1" "$2"
   } >"$wrapper" && chmod +x "$wrapper"
 }
 

@@ -7,6 +7,7 @@ import type { NodeStatus, ReceiverState, ReplicaStatus, SemiSyncStatus } from "@
 import { MysqlFault } from "./fault.ts";
 import { serverName } from "./gtid-domains.ts";
 import type { Row } from "./session.ts";
+import { startedUnixS } from "./started.ts";
 
 /** Not mixed with tables: `SELECT @@read_only, COUNT(*)` answers 0 on a read-only server. */
 const SERVER = `SELECT @@GLOBAL.server_id id, @@version version, UNIX_TIMESTAMP() nowS, @@GLOBAL.read_only ro,
@@ -35,7 +36,7 @@ export function parseMariadbStatus(sets: readonly Row[][]): NodeStatus {
     serverId: Number(server.id),
     version: String(server.version),
     flavour: "mariadb",
-    startedUnixS: Number(server.nowS) - Number(count.get("Uptime") ?? 0),
+    startedUnixS: startedUnixS(server.nowS, count.get("Uptime")),
     readOnly,
     // There is nothing above read_only: who has READ ONLY ADMIN writes on.
     superReadOnly: readOnly,

@@ -11,6 +11,8 @@ import type { NodeStatus, ReceiverState, ReplicaStatus, SemiSyncStatus } from "@
 import { MysqlFault } from "./fault.ts";
 import { isMariadb } from "./flavour.ts";
 import type { Row, Session } from "./session.ts";
+import { heardAgeMs, SetBackEar, setBack } from "./set-back-ear.ts";
+import { startedUnixS } from "./started.ts";
 import { MARIADB_STATUS_SQL, MariadbEar, parseMariadbStatus } from "./status-mariadb.ts";
 
 const SERVER = `'uuid', @@server_uuid, 'id', @@server_id, 'version', @@version, 'nowS', UNIX_TIMESTAMP(),
@@ -24,14 +26,16 @@ WHERE VARIABLE_NAME IN ('Uptime','Rpl_semi_sync_source_status','Rpl_semi_sync_so
 
 /**
  * Received and executed are not of one moment: whoever needs received ⊆ executed as a fact must stop the receiver first.
- * Ages come out of the node's own clock; a zero date makes TIMESTAMPDIFF null.
+ * Ages come out of the node's own clock; a zero date makes TIMESTAMPDIFF null, and a clock that was set back since makes it negative.
  */
 const CHANNEL = `(SELECT JSON_OBJECT('host', c.HOST, 'port', c.PORT, 'autoPos', c.AUTO_POSITION,
 'sourceUuid', s.SOURCE_UUID, 'receiver', s.SERVICE_STATE, 'rErrno', s.LAST_ERROR_NUMBER, 'rError', s.LAST_ERROR_MESSAGE,
 'received', s.RECEIVED_TRANSACTION_SET, 'applier', a.SERVICE_STATE,
 'kErrno', k.LAST_ERROR_NUMBER, 'kError', k.LAST_ERROR_MESSAGE,
-'heardUs', TIMESTAMPDIFF(MICROSECOND, GREATEST(s.LAST_HEARTBEAT_TIMESTAMP, s.LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP,
-s.QUEUEING_TRANSACTION_START_QUEUE_TIMESTAMP), NOW(6)),
+'nowUs', TIMESTAMPDIFF(MICROSECOND, '2020-01-01', NOW(6)), 'heardUs', JSON_ARRAY(
+TIMESTAMPDIFF(MICROSECOND, s.LAST_HEARTBEAT_TIMESTAMP, NOW(6)),
+TIMESTAMPDIFF(MICROSECOND, s.LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP, NOW(6)),
+TIMESTAMPDIFF(MICROSECOND, s.QUEUEING_TRANSACTION_START_QUEUE_TIMESTAMP, NOW(6))),
 'idle', GTID_SUBSET(s.RECEIVED_TRANSACTION_SET, @@gtid_executed))
 FROM performance_schema.replication_connection_configuration c
 JOIN performance_schema.replication_connection_status s ON s.CHANNEL_NAME = ''
@@ -68,7 +72,9 @@ interface Told extends Row {
 const ER_UNKNOWN_SYSTEM_VARIABLE = 1193;
 const withoutSemiSync = new WeakSet<Session>();
 /** One for each session to a MariaDB server that was read. */
-const ears = new WeakMap<Session, MariadbEar>();
+const mariadbEars = new WeakMap<Session, MariadbEar>();
+/** One for each session to a MySQL server whose clock was set back. */
+const ears = new WeakMap<Session, SetBackEar>();
 
 /**
  * The status, in one round trip (two, once, on a server without the semi-sync plugins). The session
@@ -82,15 +88,30 @@ export async function readStatus(session: Session, deadlineMs: number): Promise<
     // Installed since: the next read takes it in.
     const told = sets[0]?.[0]?.status as Told | undefined;
     if (told?.counters?.Rpl_semi_sync_source_status !== undefined) withoutSemiSync.delete(session);
-    return parseStatus(sets);
+    return heard(session, sets);
   }
   try {
-    return parseStatus(await session.queryAll(STATUS_SQL, o));
+    return heard(session, await session.queryAll(STATUS_SQL, o));
   } catch (error) {
     if (!(error instanceof MysqlFault) || error.errno !== ER_UNKNOWN_SYSTEM_VARIABLE) throw error;
     withoutSemiSync.add(session);
-    return parseStatus(await session.queryAll(STATUS_SQL_WITHOUT_SEMI_SYNC, o));
+    return heard(session, await session.queryAll(STATUS_SQL_WITHOUT_SEMI_SYNC, o));
   }
+}
+
+/** The status, with the age of the receiver's last word also where the node's clock cannot tell it. */
+function heard(session: Session, sets: readonly Row[][]): NodeStatus {
+  const status = parseStatus(sets);
+  const channel = (sets[0]?.[0]?.status as Told | undefined)?.channel ?? null;
+  if (status.replica === null || channel === null || !setBack(channel)) {
+    ears.delete(session);
+    return status;
+  }
+  const ear = ears.get(session) ?? new SetBackEar();
+  ears.set(session, ear);
+  const changedMs = ear.unchangedMs(channel, performance.now());
+  const heardAgeMs = Math.min(changedMs, status.replica.heardAgeMs ?? changedMs);
+  return { ...status, replica: { ...status.replica, heardAgeMs } };
 }
 
 async function readMariadbStatus(
@@ -99,8 +120,8 @@ async function readMariadbStatus(
 ): Promise<NodeStatus> {
   const sets = await session.queryAll(MARIADB_STATUS_SQL, o);
   const status = parseMariadbStatus(sets);
-  const ear = ears.get(session) ?? new MariadbEar();
-  ears.set(session, ear);
+  const ear = mariadbEars.get(session) ?? new MariadbEar();
+  mariadbEars.set(session, ear);
   const heardAgeMs = ear.heardAgeMs(sets, performance.now());
   return status.replica === null ? status : { ...status, replica: { ...status.replica, heardAgeMs } };
 }
@@ -115,7 +136,7 @@ export function parseStatus(sets: readonly Row[][]): NodeStatus {
     serverId: Number(told.id),
     version: String(told.version),
     flavour: "mysql",
-    startedUnixS: Number(told.nowS) - Number(count.Uptime ?? 0),
+    startedUnixS: startedUnixS(told.nowS, count.Uptime),
     readOnly: Number(told.ro) === 1,
     superReadOnly: Number(told.sro) === 1,
     gtidMode: told.gtidMode === "ON",
@@ -139,7 +160,7 @@ function parseChannel(c: Row, workers: readonly Row[]): ReplicaStatus {
     receiver: String(c.receiver).toLowerCase() as ReceiverState,
     receiverErrno: Number(c.rErrno),
     receiverError: String(c.rError ?? ""),
-    heardAgeMs: ms(c.heardUs),
+    heardAgeMs: heardAgeMs(c),
     applier: c.applier === "ON" ? "on" : "off",
     // A worker says what failed; the coordinator only that one did.
     applierErrno: Number(failed?.errno ?? c.kErrno ?? 0),
@@ -170,7 +191,7 @@ function oneLine(set: unknown): string {
   return String(set ?? "").replaceAll("\n", "");
 }
 
-/** Microseconds to milliseconds; a clock that was set back is no negative age. */
+/** Microseconds to milliseconds; clocks of two servers that differ make no negative delay. */
 function ms(us: unknown): number | null {
   return us === null || us === undefined ? null : Math.max(0, Number(us) / 1_000);
 }

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DeclaredCluster } from "@baton/contracts";
@@ -87,7 +87,9 @@ test("a dump that breaks off is not ended like a whole one", async () => {
     `${loads()}; echo whole >> ${dir}/loaded`,
   );
   expect(result).toMatchObject({ code: "dump-failed", message: "mysqldump ended with 3: Lost connection" });
-  expect(readFileSync(join(dir, "loaded"), "utf8")).not.toContain("whole");
+  // It may be stopped before it has begun to write.
+  const loaded = join(dir, "loaded");
+  expect(existsSync(loaded) ? readFileSync(loaded, "utf8") : "").not.toContain("whole");
 });
 
 test("what the node refuses is told in its own words, and ends the dump", async () => {

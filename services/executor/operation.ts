@@ -112,6 +112,11 @@ export class Operation {
     return this.#state;
   }
 
+  /** Some state was written by it here. */
+  get hasWritten(): boolean {
+    return this.#lastWritten > 0;
+  }
+
   /** The state says that this operation is over. */
   get hasEnded(): boolean {
     return this.#state?.last?.id === this.intent.operation;

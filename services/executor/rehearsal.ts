@@ -124,6 +124,7 @@ export async function rehearse(): Promise<void> {
     declared,
     { value: steady, revision: 1 },
     ports,
+    false,
     () => undefined,
   );
   const last = operation?.state.last;

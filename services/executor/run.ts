@@ -67,6 +67,7 @@ export async function runIntent(
   declared: DeclaredCluster,
   found: Found,
   ports: Ports,
+  redelivered: boolean,
   onOperation: (op: Operation) => void,
 ): Promise<RunResult> {
   let entry = entryOf(intent, found);
@@ -76,6 +77,9 @@ export async function runIntent(
     entry = entryOf(intent, found);
   }
   if (entry === "ended" && found !== null) await tellAgain(intent, found.value, declared, ports);
+  // Another may have begun what comes again, and told its end.
+  if (entry === "too-late" && !redelivered)
+    await tellNeverBegan(new Operation(intent, declared, found, ports, false));
   if (entry === "too-late" || entry === "ended") return { entry, operation: null, left: false };
 
   const op = new Operation(intent, declared, found, ports, entry === "take-over");
@@ -119,6 +123,10 @@ export async function runIntent(
   } catch (error) {
     if (error instanceof Superseded) {
       op.supersede(error.code, error.message);
+      if (entry === "fresh" && !redelivered && (await neverBegan(op))) {
+        await tellNeverBegan(op);
+        return { entry: "too-late", operation: op, left: false };
+      }
       // Whoever took it may come to nothing; while the state names this operation, somebody must go on with it.
       return { entry, operation: op, left: true };
     }
@@ -154,6 +162,30 @@ async function heedBrakes(op: Operation): Promise<void> {
   if (why === null) return;
   await op.change(declined(op.state, intent, ports.executor, "paused", ports.nowUnixMs()));
   throw new Refusal("paused", `nothing was touched: ${why}`);
+}
+
+/** Its claim came too late, and nobody else has begun it. */
+async function neverBegan(op: Operation): Promise<boolean> {
+  if (op.hasWritten) return false;
+  const entry = entryOf(op.intent, await op.ports.readState(op.cluster));
+  return entry === "too-late";
+}
+
+/** Who waits for the end of what was ordered is told that there was no beginning. An adoption is ordered by each decider. */
+async function tellNeverBegan(op: Operation): Promise<void> {
+  if (op.intent.kind === "adopt") return;
+  op.event({
+    type: "operation-ended",
+    node: op.intent.node,
+    outcome: "rolled-back",
+    code: "state-changed",
+    summary: `${op.intent.kind} of ${op.intent.node} in ${op.cluster}: nothing was touched, the cluster's state had been changed by another`,
+    primary: null,
+    previous: null,
+    next: null,
+    detail: {},
+  });
+  await op.letGo(PUBLISH_MS);
 }
 
 const REIGN_CHANGING: ReadonlySet<OperationKind> = new Set<OperationKind>([

@@ -169,6 +169,7 @@ export class Worker {
         declared,
         this.#states.get(intent.cluster) ?? null,
         this.#ports(traceparent),
+        redelivered,
         (op) => {
           running = op;
         },
