@@ -21,6 +21,7 @@ export interface Commit {
 
 /** `SET GLOBAL super_read_only=ON` that waits for commits under way. */
 interface Closing {
+  sinceMs: number;
   session: ServerSession;
   done: (ok: boolean) => void;
   timer: { cancelled: boolean };
@@ -285,7 +286,7 @@ export class Mysqld {
       done(true);
       return;
     }
-    const closing: Closing = { session, done, timer: { cancelled: false } };
+    const closing: Closing = { sinceMs: this.timeline.nowMs, session, done, timer: { cancelled: false } };
     closing.timer = this.after(timeoutMs, () => this.#giveUp(closing));
     this.#closings.push(closing);
     this.superReadOnly = true;
@@ -323,6 +324,13 @@ export class Mysqld {
 
   get closing(): boolean {
     return (this.readOnly && this.superReadOnly) || this.#closings.length > 0;
+  }
+
+  /** The same, and it holds on for a while: whole seconds, rounded down, as the process list has them. */
+  get surelyClosing(): boolean {
+    const nowMs = this.timeline.nowMs;
+    const sure = this.#closings.some(({ sinceMs }) => Math.floor((nowMs - sinceMs) / 1_000) <= 2);
+    return (this.readOnly && this.superReadOnly) || sure;
   }
 
   setReadOnly(which: "read_only" | "super_read_only", on: boolean): void {

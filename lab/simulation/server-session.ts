@@ -25,6 +25,7 @@ export interface Client {
 /** What no session of Baton may do without the node's lock, or its helper's. KILL is how the lock is had. */
 const CHANGES: ReadonlySet<Statement["type"]> = new Set<Statement["type"]>([
   "set-global",
+  "let-waiters-go",
   "replica",
   "reset-replica",
   "change-source",
@@ -166,6 +167,10 @@ export class ServerSession {
         return;
       case "set-global":
         this.#setGlobal(s.name, s.value, done, fail);
+        return;
+      case "let-waiters-go":
+        if (server.surelyClosing) this.#setGlobal("rpl_semi_sync_source_enabled", "OFF", done, fail);
+        else done([]);
         return;
       case "replica": {
         if (s.verb === "start" && channel.source === null) {

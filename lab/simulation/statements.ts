@@ -7,6 +7,7 @@ import { mysql84 } from "./dialect.ts";
 export type Statement =
   | { type: "select"; what: Select }
   | { type: "set-global"; name: string; value: string }
+  | { type: "let-waiters-go" }
   | { type: "set-session"; name: string; value: string }
   | { type: "replica"; verb: "start" | "stop"; receiver: boolean; applier: boolean }
   | { type: "reset-replica" }
@@ -23,6 +24,7 @@ export type Select =
   | "half-received"
   | "owned"
   | "closing"
+  | "still-waited-for"
   | "drain-holders"
   | "open-writers"
   | "obstacles"
@@ -37,6 +39,8 @@ const EXACT = new Map<string, Statement>([
   [mysql84.halfReceived, { type: "select", what: "half-received" }],
   [mysql84.ownedSql, { type: "select", what: "owned" }],
   [mysql84.closingWrites, { type: "select", what: "closing" }],
+  [mysql84.letWaitersGo[0] as string, { type: "let-waiters-go" }],
+  [mysql84.letWaitersGo[1] as string, { type: "select", what: "still-waited-for" }],
   [mysql84.drainHolders, { type: "select", what: "drain-holders" }],
   [mysql84.openWriters, { type: "select", what: "open-writers" }],
   [mysql84.obstacles, { type: "select", what: "obstacles" }],

@@ -18,6 +18,8 @@ export function rowsOf(server: Mysqld, what: Select): Row[] {
       return [{ owned: server.ownedText() }];
     case "closing":
       return [{ closing: server.closing ? 1 : 0 }];
+    case "still-waited-for":
+      return [{ still: server.semiSource ? 1 : 0 }];
     case "drain-holders":
       return server.drainHolders().map((id) => ({ id }));
     case "obstacles":

@@ -47,7 +47,7 @@ export const NodeStatus = z.object({
   serverId: z.number().int(),
   version: z.string(),
   flavour: Flavour,
-  startedUnixS: z.number().int().describe("the server's start by its own clock, ±1 s"),
+  startedUnixS: z.number().int().describe("the second of the server's start, by its own clock"),
   readOnly: z.boolean(),
   superReadOnly: z
     .boolean()

@@ -89,8 +89,13 @@ export interface Dialect {
   readonly openWriters: string;
   /** Columns `oldestMs` (the oldest open transaction of a client, or null) and `locked` (1: somebody holds FTWRL; null: not to be seen). */
   readonly obstacles: string;
-  /** Ends those who wait for an ack; killed first, they get no OK. */
   readonly semiSyncSourceOff: string;
+  /**
+   * Ends those who wait for an ack, and were killed so that they get no OK: semi-sync source off, if new commits are refused or held off at that
+   * very moment and for a second more. Otherwise nothing is done, and the last result's column `still` is 1: whoever sends this may have slept
+   * since it saw `closing`, and the server have given it up.
+   */
+  readonly letWaitersGo: readonly string[];
   /** Who is connected and what it does, at most so many; statements are cut to 200 characters. */
   sessions(most: number): string;
   /** Columns `File` and `Position` of the binary log. */

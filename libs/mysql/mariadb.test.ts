@@ -158,6 +158,20 @@ describe("the seam", () => {
   });
 });
 
+describe("a status", () => {
+  it("gives one start to the second, however often it is read", async () => {
+    const n1 = await session("n1");
+    const starts = new Set<number>();
+    const untilMs = performance.now() + 2_100;
+    while (performance.now() < untilMs) starts.add((await status(n1)).startedUnixS);
+    const [now] = await n1.query<{ s: number }>("SELECT UNIX_TIMESTAMP() s");
+    expect(starts.size).toBe(1);
+    const [start] = [...starts] as [number];
+    expect(Number(now?.s) - start).toBeLessThan(3_600);
+    expect(start).toBeLessThanOrEqual(Number(now?.s));
+  });
+});
+
 describe("semi-sync", () => {
   it("holds a write and what comes after it until an ack, with read_only sent and not on yet", () =>
     withoutAcks(async () => {
@@ -177,11 +191,17 @@ describe("semi-sync", () => {
         (await states()).some((s) => s.state === "Waiting for backup lock"),
       );
       await run(helper, d.kill(((await leader()) as { id: number }).id));
+      expect((await run(helper, d.letWaitersGo)).at(-1)).toEqual([{ still: 0 }]);
       await closing;
       expect((await status(helper)).readOnly).toBe(true);
       await until("both have ended", async () => ended.size + second.ended.size === 2);
       expect([...ended.values(), ...second.ended.values()]).toEqual(["closed", "1290"]);
     }));
+
+  it("is not switched off for waiting writes unless others are held off", async () => {
+    const helper = await session("n1");
+    expect((await run(helper, d.letWaitersGo)).at(-1)).toEqual([{ still: 1 }]);
+  });
 
   it("limit: a killed waiter lets its whole commit group be answered without an ack", () =>
     withoutAcks(async () => {

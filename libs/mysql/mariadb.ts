@@ -19,6 +19,7 @@ import {
 const FOREVER_MS = 4_294_967_295;
 /** As on MySQL (mysql84.ts): a `SET GLOBAL read_only` that is left waiting holds off every commit (measured). */
 const CLOSE_WRITES_MAX_S = 5;
+const CLOSE_WRITES_SURE_S = 2;
 const FREEZE_MAX_S = 1;
 
 /** CHANGE MASTER TO; there is no retry count in it. Both threads must stand (error 1198), and the relay logs go (measured). */
@@ -41,6 +42,12 @@ const IN_TRANSACTION = `information_schema.PROCESSLIST p
   JOIN information_schema.INNODB_TRX t ON t.trx_mysql_thread_id = p.ID WHERE ${CLIENTS}`;
 const WAITS_FOR_ACK = "Waiting for semi-sync ACK from slave";
 const HAS_WRITTEN = "(t.trx_rows_modified > 0 OR t.trx_rows_locked > 0)";
+
+/** As on MySQL (mysql84.ts). */
+function closed(mostS: number): string {
+  return `@@GLOBAL.read_only OR (SELECT COUNT(*) FROM information_schema.PROCESSLIST
+    WHERE INFO LIKE 'SET GLOBAL read_only=ON%' AND STATE = 'Waiting for backup lock' AND TIME <= ${mostS}) > 0`;
+}
 
 const canaryChecksum = "SHA2(CONCAT_WS('#', cluster, epoch, operation, written_at), 256)";
 
@@ -126,8 +133,11 @@ export const mariadb: Dialect = {
   ],
   // While it waits for a commit that waits for an ack, @@read_only is 0 still, and every other write waits behind it (measured).
   closeWrites: [`SET SESSION lock_wait_timeout=${CLOSE_WRITES_MAX_S}`, "SET GLOBAL read_only=ON"],
-  closingWrites: `SELECT @@GLOBAL.read_only OR (SELECT COUNT(*) FROM information_schema.PROCESSLIST
-    WHERE INFO LIKE 'SET GLOBAL read_only=ON%' AND STATE = 'Waiting for backup lock') > 0 AS closing`,
+  closingWrites: `SELECT ${closed(CLOSE_WRITES_MAX_S)} AS closing`,
+  letWaitersGo: [
+    `SET GLOBAL rpl_semi_sync_master_enabled=(SELECT @@GLOBAL.rpl_semi_sync_master_enabled AND NOT (${closed(CLOSE_WRITES_SURE_S)}))`,
+    "SELECT @@GLOBAL.rpl_semi_sync_master_enabled AS still",
+  ],
   freezeWrites: [
     `SET SESSION lock_wait_timeout=${FREEZE_MAX_S}`,
     "SET GLOBAL read_only=ON",

@@ -18,6 +18,8 @@ const FOREVER_MS = 4_294_967_295;
  * commit of a primary that may be alive (measured). lock_wait_timeout, a year by default, bounds that.
  */
 const CLOSE_WRITES_MAX_S = 5;
+/** A closing that has waited for no longer, in whole seconds, holds on for another second at least. */
+const CLOSE_WRITES_SURE_S = 2;
 /** How long a planned freeze may hold commits off before the server lets them go again; whole seconds only. */
 const FREEZE_MAX_S = 1;
 /** Somebody's open transaction on the node must not hold up its rebuilding for the default year. */
@@ -54,6 +56,13 @@ function semiSyncSource({ acks, timeoutMs }: { acks: number; timeoutMs: number |
     "SET GLOBAL rpl_semi_sync_source_wait_point='AFTER_SYNC'",
     "SET GLOBAL rpl_semi_sync_source_enabled=ON",
   ];
+}
+
+/** Writes are refused, or held off by a closing that has waited for `mostS` at most. */
+function closed(mostS: number): string {
+  return `(@@GLOBAL.read_only AND @@GLOBAL.super_read_only) OR EXISTS (
+    SELECT 1 FROM performance_schema.threads WHERE PROCESSLIST_INFO LIKE 'SET GLOBAL super_read_only=ON%'
+      AND PROCESSLIST_STATE IN ('Waiting for global read lock', 'Waiting for commit lock') AND PROCESSLIST_TIME <= ${mostS})`;
 }
 
 /** MD5 and SHA1 have left the server for a component; SHA2 stayed. */
@@ -121,9 +130,12 @@ export const mysql84: Dialect = {
   // 7.1.8, super_read_only. While it waits, @@super_read_only is 1 already and @@read_only still 0, and when
   // lock_wait_timeout ends it (error 1205) both are 0 again (measured): a node is closed when both are 1.
   closeWrites: [`SET SESSION lock_wait_timeout=${CLOSE_WRITES_MAX_S}`, "SET GLOBAL super_read_only=ON"],
-  closingWrites: `SELECT (@@GLOBAL.read_only AND @@GLOBAL.super_read_only) OR EXISTS (
-    SELECT 1 FROM performance_schema.threads WHERE PROCESSLIST_INFO LIKE 'SET GLOBAL super_read_only=ON%'
-      AND PROCESSLIST_STATE IN ('Waiting for global read lock', 'Waiting for commit lock')) AS closing`,
+  closingWrites: `SELECT ${closed(CLOSE_WRITES_MAX_S)} AS closing`,
+  // A SET of a scalar subquery (15.7.6.1) looks and acts at once.
+  letWaitersGo: [
+    `SET GLOBAL rpl_semi_sync_source_enabled=(SELECT @@GLOBAL.rpl_semi_sync_source_enabled AND NOT (${closed(CLOSE_WRITES_SURE_S)}))`,
+    "SELECT @@GLOBAL.rpl_semi_sync_source_enabled AS still",
+  ],
   freezeWrites: [
     `SET SESSION lock_wait_timeout=${FREEZE_MAX_S}`,
     "SET GLOBAL super_read_only=ON",

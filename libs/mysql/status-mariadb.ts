@@ -10,14 +10,16 @@ import type { Row } from "./session.ts";
 import { startedUnixS } from "./started.ts";
 
 /** Not mixed with tables: `SELECT @@read_only, COUNT(*)` answers 0 on a read-only server. */
-const SERVER = `SELECT @@GLOBAL.server_id id, @@version version, UNIX_TIMESTAMP() nowS, @@GLOBAL.read_only ro,
+const SERVER = `SELECT @@GLOBAL.server_id id, @@version version, @@GLOBAL.read_only ro,
 @@GLOBAL.gtid_strict_mode strict, @@GLOBAL.log_bin logBin, @@GLOBAL.gtid_binlog_state logged,
 @@GLOBAL.gtid_slave_pos applied, @@GLOBAL.rpl_semi_sync_master_enabled source,
 @@GLOBAL.rpl_semi_sync_master_timeout timeoutMs, @@GLOBAL.rpl_semi_sync_master_wait_no_slave waitNoReplica,
 @@GLOBAL.rpl_semi_sync_master_wait_point waitPoint, @@GLOBAL.rpl_semi_sync_slave_enabled replica`;
 
-const COUNTERS = `SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime','Rpl_semi_sync_master_status',
-'Rpl_semi_sync_master_clients','Rpl_semi_sync_master_wait_sessions','Rpl_semi_sync_slave_status')`;
+/** With the clock in the same statement, so that both are of one second and their difference is the start exactly. */
+const COUNTERS = `SELECT VARIABLE_NAME name, VARIABLE_VALUE value, UNIX_TIMESTAMP() nowS FROM information_schema.GLOBAL_STATUS
+WHERE VARIABLE_NAME IN ('Uptime','Rpl_semi_sync_master_status','Rpl_semi_sync_master_clients',
+'Rpl_semi_sync_master_wait_sessions','Rpl_semi_sync_slave_status')`;
 
 export const MARIADB_STATUS_SQL = [SERVER, COUNTERS, "SHOW ALL SLAVES STATUS"].join(";");
 
@@ -28,7 +30,7 @@ export const MARIADB_ACKS = 1;
 export function parseMariadbStatus(sets: readonly Row[][]): NodeStatus {
   const server = sets[0]?.[0];
   if (!server) throw new MysqlFault("error", "the status read came back empty");
-  const count = new Map((sets[1] ?? []).map((row) => [String(row.Variable_name), String(row.Value)]));
+  const count = new Map((sets[1] ?? []).map((row) => [String(row.name).toLowerCase(), String(row.value)]));
   const channel = defaultChannel(sets);
   const readOnly = Number(server.ro) === 1;
   return {
@@ -36,7 +38,7 @@ export function parseMariadbStatus(sets: readonly Row[][]): NodeStatus {
     serverId: Number(server.id),
     version: String(server.version),
     flavour: "mariadb",
-    startedUnixS: startedUnixS(server.nowS, count.get("Uptime")),
+    startedUnixS: startedUnixS(sets[1]?.[0]?.nowS, count.get("uptime")),
     readOnly,
     // There is nothing above read_only: who has READ ONLY ADMIN writes on.
     superReadOnly: readOnly,
@@ -89,15 +91,15 @@ function parseChannel(c: Row): ReplicaStatus {
 function parseSemiSync(v: Row, count: ReadonlyMap<string, string>): SemiSyncStatus {
   return {
     source: Number(v.source) === 1,
-    sourceActive: count.get("Rpl_semi_sync_master_status") === "ON",
+    sourceActive: count.get("rpl_semi_sync_master_status") === "ON",
     acks: MARIADB_ACKS,
     timeoutMs: Number(v.timeoutMs),
     waitNoReplica: Number(v.waitNoReplica) === 1,
     afterSync: v.waitPoint === "AFTER_SYNC",
-    clients: Number(count.get("Rpl_semi_sync_master_clients") ?? 0),
-    waiting: Number(count.get("Rpl_semi_sync_master_wait_sessions") ?? 0),
+    clients: Number(count.get("rpl_semi_sync_master_clients") ?? 0),
+    waiting: Number(count.get("rpl_semi_sync_master_wait_sessions") ?? 0),
     replica: Number(v.replica) === 1,
-    replicaActive: count.get("Rpl_semi_sync_slave_status") === "ON",
+    replicaActive: count.get("rpl_semi_sync_slave_status") === "ON",
   };
 }
 

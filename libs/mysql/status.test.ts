@@ -56,6 +56,13 @@ describe("a status", () => {
     expect(s.startedUnixS).toBeGreaterThan(Number(truth!.now) - 600);
   });
 
+  it("gives one start to the second, however often it is read", async () => {
+    const starts = new Set<number>();
+    const untilMs = performance.now() + 2_100;
+    while (performance.now() < untilMs) starts.add((await read("n1")).startedUnixS);
+    expect(starts.size).toBe(1);
+  });
+
   it("of a replica tells its source, what it received and how old its last word is", async () => {
     await expect.poll(async () => (await read("n2")).replica?.heardAgeMs, { timeout: 5_000 }).not.toBeNull();
     const [primary, s] = [await read("n1"), await read("n2")];

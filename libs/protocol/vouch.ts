@@ -23,11 +23,11 @@ export function strandedIn(status: Pick<NodeStatus, "executed" | "replica" | "fl
 }
 
 /**
- * A start is read as two rounded numbers' difference, so that two readings of one start may differ by a second. No more: a
- * server that dies again soon after Baton has led it home stands still for a new reason.
+ * A server keeps the second of its start, and gives its clock and its uptime in one statement: two readings of one start are equal, whatever
+ * is done to the clock meanwhile. A server that dies again a second after Baton has opened it stands still for a new reason.
  */
 export function isSameStart(aUnixS: number, bUnixS: number): boolean {
-  return Math.abs(aUnixS - bUnixS) <= 1;
+  return aUnixS === bUnixS;
 }
 
 export interface VouchFinding {

@@ -30,7 +30,12 @@ export async function shut(
     // Not before the server has it: from then on no other commit begins.
     await untilHeldOff(op, helper, hand, deadlineMs);
     await killClients(helper, deadlineMs);
-    await helper.run(helper.dialect.semiSyncSourceOff, deadlineMs);
+    const answers = await helper.run(helper.dialect.letWaitersGo, deadlineMs);
+    if (Number(answers.at(-1)?.[0]?.still) === 1)
+      throw new Refusal(
+        "deadline-exceeded",
+        `${hand.node}: the server gave super_read_only=ON up before its waiting writes were let go`,
+      );
     await closing;
   } finally {
     helper.destroy();
