@@ -191,7 +191,11 @@ describe("semi-sync", () => {
         (await states()).some((s) => s.state === "Waiting for backup lock"),
       );
       await run(helper, d.kill(((await leader()) as { id: number }).id));
-      expect((await run(helper, d.letWaitersGo)).at(-1)).toEqual([{ still: 0 }]);
+      // For a moment it neither waits nor is closed.
+      await until(
+        "those who wait are let go",
+        async () => Number((await run(helper, d.letWaitersGo)).at(-1)?.[0]?.still) === 0,
+      );
       await closing;
       expect((await status(helper)).readOnly).toBe(true);
       await until("both have ended", async () => ended.size + second.ended.size === 2);

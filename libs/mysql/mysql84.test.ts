@@ -214,7 +214,7 @@ describe("closing writes", () => {
     expect(clients!.map((r) => Number(r.id))).toEqual([app.threadId]);
     await run(helper, d.kill(app.threadId));
     expect(await insert).not.toBe("OK");
-    expect((await run(helper, d.letWaitersGo)).at(-1)).toEqual([{ still: 0 }]);
+    await expect.poll(async () => (await run(helper, d.letWaitersGo)).at(-1)).toEqual([{ still: 0 }]);
     await closing;
     expect(await flags(helper)).toEqual({ ro: 1, sro: 1 });
     await expect(app.query("SELECT 1")).rejects.toMatchObject({ outcome: "closed" });
