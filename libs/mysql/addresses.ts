@@ -1,0 +1,102 @@
+/**
+ * The addresses of nodes that are declared by name. A resolver that is away says nothing about mysqld: a name's last
+ * addresses are kept while this process lives, and taken when the resolver fails or is slow, as if they had been declared.
+ */
+import { type LookupAddress, type LookupAllOptions, lookup as systemLookup } from "node:dns";
+import type { LookupFunction } from "node:net";
+import { MysqlFault } from "./fault.ts";
+
+/** Many times what a resolver at work needs, and what a failover may wait for one that hangs. */
+const PATIENCE_MS = 250;
+/** Far more than anybody declares; nodes come and go by `baton apply`. The one not asked for the longest is forgotten. */
+const MAX_NAMES = 1_000;
+
+type Ask = (
+  name: string,
+  o: LookupAllOptions,
+  done: (error: NodeJS.ErrnoException | null, found: LookupAddress[]) => void,
+) => void;
+
+interface Question {
+  sinceMs: number;
+  answer: Promise<LookupAddress[]>;
+}
+
+export class Addresses {
+  readonly #ask: Ask;
+  readonly #known = new Map<string, LookupAddress[]>();
+  /** One question a name: a resolver that hangs holds libuv's threads, and all who ask meanwhile wait for the same one. */
+  readonly #asked = new Map<string, Question>();
+
+  constructor(ask: Ask = systemLookup) {
+    this.#ask = ask;
+  }
+
+  /**
+   * The `lookup` of a `net.connect` that has `timeoutMs` for everything; an IP literal never comes here. Every call asks the
+   * resolver, so that a name that moves is followed. Errors: MysqlFault `error`, when it fails and nothing is remembered.
+   */
+  lookup(timeoutMs: number): LookupFunction {
+    const patienceMs = Math.min(PATIENCE_MS, timeoutMs / 4);
+    return (name, { hints, all }, done) => {
+      this.#find(name, hints, patienceMs).then(
+        (found) => {
+          const [first] = found as [LookupAddress];
+          if (all) done(null, found);
+          else done(null, first.address, first.family);
+        },
+        (error) => done(error, ""),
+      );
+    };
+  }
+
+  async #find(name: string, hints: number | undefined, patienceMs: number): Promise<LookupAddress[]> {
+    const { sinceMs, answer } = this.#question(name, hints);
+    const known = this.#known.get(name);
+    if (known === undefined) return answer;
+    this.#remember(name, known);
+    // Counted from the question: only the first who asks a resolver that hangs waits for it.
+    const leftMs = sinceMs + patienceMs - performance.now();
+    const late = Promise.withResolvers<LookupAddress[]>();
+    const timer = setTimeout(late.resolve, Math.max(0, leftMs), known);
+    try {
+      return await Promise.race([answer.catch(() => known), late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #question(name: string, hints: number | undefined): Question {
+    const asked = this.#asked.get(name);
+    if (asked !== undefined) return asked;
+    const { promise, resolve, reject } = Promise.withResolvers<LookupAddress[]>();
+    const question = { sinceMs: performance.now(), answer: promise };
+    this.#asked.set(name, question);
+    this.#ask(name, { all: true, ...(hints === undefined ? {} : { hints }) }, (error, found) => {
+      this.#asked.delete(name);
+      if (error === null && found.length > 0) {
+        this.#remember(name, found);
+        resolve(found);
+      } else reject(unresolved(name, error));
+    });
+    return question;
+  }
+
+  #remember(name: string, found: LookupAddress[]): void {
+    this.#known.delete(name);
+    this.#known.set(name, found);
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= MAX_NAMES) return;
+      this.#known.delete(oldest);
+    }
+  }
+}
+
+function unresolved(name: string, cause: NodeJS.ErrnoException | null): MysqlFault {
+  return new MysqlFault("error", `the name ${name} cannot be resolved (${cause?.code ?? "no address"})`, {
+    cause,
+  });
+}
+
+/** What this process remembers. */
+export const addresses = new Addresses();
