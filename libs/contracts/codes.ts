@@ -170,8 +170,9 @@ export const DIAGNOSES = {
   },
   "prober-blind": {
     severity: "warning",
-    meaning: "A prober finds every node dead while others reach them: it is the one that is cut off.",
-    action: "Its vote does not count. Check that prober's network.",
+    meaning:
+      "A prober reaches no node while others do: it is the one that is cut off, or that cannot resolve their names.",
+    action: "Its vote does not count. Check that prober's network and its resolver.",
   },
   "failover-not-possible": {
     severity: "critical",
