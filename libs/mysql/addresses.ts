@@ -34,19 +34,19 @@ export class Addresses {
 
   /**
    * The `lookup` of a `net.connect` that has `timeoutMs` for everything; an IP literal never comes here. Every call asks the
-   * resolver, so that a name that moves is followed. Errors: MysqlFault `error`, when it fails and nothing is remembered.
+   * resolver, so that a name that moves is followed. Gives MysqlFault `error` when it fails and nothing is remembered.
+   * `onFound` is called before the addresses are tried.
    */
-  lookup(timeoutMs: number): LookupFunction {
+  lookup(timeoutMs: number, onFound?: () => void): LookupFunction {
     const patienceMs = Math.min(PATIENCE_MS, timeoutMs / 4);
     return (name, { hints, all }, done) => {
-      this.#find(name, hints, patienceMs).then(
-        (found) => {
-          const [first] = found as [LookupAddress];
-          if (all) done(null, found);
-          else done(null, first.address, first.family);
-        },
-        (error) => done(error, ""),
-      );
+      const tell = (found: LookupAddress[]) => {
+        onFound?.();
+        const [first] = found as [LookupAddress];
+        if (all) done(null, found);
+        else done(null, first.address, first.family);
+      };
+      this.#find(name, hints, patienceMs).then(tell, (error) => done(error, ""));
     };
   }
 
@@ -77,7 +77,10 @@ export class Addresses {
       if (error === null && found.length > 0) {
         this.#remember(name, found);
         resolve(found);
-      } else reject(unresolved(name, error));
+      } else {
+        const why = `the name ${name} cannot be resolved (${error?.code ?? "no address"})`;
+        reject(new MysqlFault("error", why, { cause: error }));
+      }
     });
     return question;
   }
@@ -90,12 +93,6 @@ export class Addresses {
       this.#known.delete(oldest);
     }
   }
-}
-
-function unresolved(name: string, cause: NodeJS.ErrnoException | null): MysqlFault {
-  return new MysqlFault("error", `the name ${name} cannot be resolved (${cause?.code ?? "no address"})`, {
-    cause,
-  });
 }
 
 /** What this process remembers. */

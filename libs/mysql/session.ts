@@ -3,7 +3,7 @@
  * a deadline. It never reconnects: a lost session is a fact for whoever holds it (SAFETY.md, "The
  * executor that slept").
  */
-import { connect, isIP, type LookupFunction, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
 import type { MysqlAccess } from "@baton/contracts";
 import {
   type Connection,
@@ -84,13 +84,10 @@ export function openSession(target: Target, access: Access, o: OpenOptions): Pro
     let resolved = isIP(target.host) !== 0;
     let stage = resolved ? "no TCP connection" : `the name ${target.host} was not resolved`;
     let settled = false;
-    const find = addresses.lookup(o.connectTimeoutMs);
-    const lookup: LookupFunction = (name, how, done) =>
-      find(name, how, (...found) => {
-        resolved = true;
-        stage = "no TCP connection";
-        done(...found);
-      });
+    const lookup = addresses.lookup(o.connectTimeoutMs, () => {
+      resolved = true;
+      stage = "no TCP connection";
+    });
     const { host, port } = target;
     const socket = connect({ host, port, lookup, noDelay: true, keepAlive: true });
     const connection = createConnection(options(target, access, o.name, socket));
