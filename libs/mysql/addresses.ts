@@ -8,7 +8,7 @@ import { MysqlFault } from "./fault.ts";
 
 /** Many times what a resolver at work needs, and what a failover may wait for one that hangs. */
 const PATIENCE_MS = 250;
-/** Far more than anybody declares; nodes come and go by `baton apply`. The one not asked for the longest is forgotten. */
+/** Far more than anybody declares. The one not asked for the longest is forgotten. */
 const MAX_NAMES = 1_000;
 
 type Ask = (
@@ -25,7 +25,7 @@ interface Question {
 export class Addresses {
   readonly #ask: Ask;
   readonly #known = new Map<string, LookupAddress[]>();
-  /** One question a name: a resolver that hangs holds libuv's threads, and all who ask meanwhile wait for the same one. */
+  /** One question a name, shared: libuv resolves in two of its four threads, and the line before them must not grow. */
   readonly #asked = new Map<string, Question>();
 
   constructor(ask: Ask = systemLookup) {
