@@ -26,6 +26,9 @@ export interface StageOptions {
   services?: SystemOptions["services"];
   regions?: SystemOptions["regions"];
   env?: SystemOptions["env"];
+  place?: SystemOptions["place"];
+  /** How Baton is told to call a node's host; by default as the lab does. */
+  hostOf?: (node: string) => string;
   config?: ConfigInput;
   policy?: NonNullable<NonNullable<ConfigInput["clusters"]>[string]["policy"]>;
 }
@@ -188,11 +191,13 @@ export async function startStage(o: StageOptions = {}): Promise<Stage> {
   let system: System | null = null;
   const exits: string[] = [];
   try {
+    const declared = lab.clusterDeclaration();
+    for (const [name, node] of Object.entries(declared.nodes)) node.host = o.hostOf?.(name) ?? node.host;
     const file = await writeConfig(dir, {
       ...o.config,
       nats: { url: lab.nats.urls, replicas: lab.nats.servers.length >= 3 ? 3 : 1, ...o.config?.nats },
       mysql: { ...lab.accounts.baton, replication: lab.accounts.repl },
-      clusters: { shop: { ...lab.clusterDeclaration(), policy: { acks: o.lab?.acks ?? 1, ...o.policy } } },
+      clusters: { shop: { ...declared, policy: { acks: o.lab?.acks ?? 1, ...o.policy } } },
     });
     const { config } = loadConfig({ file, env: {} });
     system = await startSystem({
@@ -202,6 +207,7 @@ export async function startStage(o: StageOptions = {}): Promise<Stage> {
       ...(o.services === undefined ? {} : { services: o.services }),
       ...(o.regions === undefined ? {} : { regions: o.regions }),
       ...(o.env === undefined ? {} : { env: o.env }),
+      ...(o.place === undefined ? {} : { place: o.place }),
     });
     await system.ready(60_000);
     const stage = new Stage(lab, system, await system.bus(), dir, file, exits);

@@ -2,7 +2,7 @@
  * What must hold between the nodes of a cluster: one primary, all others following it, no server that is two nodes.
  * Pure: what each node said in, findings out.
  */
-import type { DeclaredCluster, NodeStatus, Outcome } from "@baton/contracts";
+import { type DeclaredCluster, type NodeStatus, OUTCOMES_OF_DEATH, type Outcome } from "@baton/contracts";
 import { flavourRefusal } from "@baton/protocol";
 import { list, plural } from "../view/amounts.ts";
 import type { Finding } from "./finding.ts";
@@ -88,7 +88,9 @@ function unreachable(cluster: DeclaredCluster, a: NodeAnswer): Finding[] {
       code: "E_NODE_UNREACHABLE",
       place,
       found: `${a.host}:${a.port} cannot be asked (${a.outcome}): ${a.error}`,
-      why: "A node that cannot be reached counts as dead.",
+      why: OUTCOMES_OF_DEATH.has(a.outcome)
+        ? "A node that cannot be reached counts as dead."
+        : "Baton can neither watch nor lead a node that it cannot ask.",
       mend: unreachableMend(a.outcome),
     },
   ];

@@ -10,7 +10,8 @@ export type Severity = z.infer<typeof Severity>;
 /**
  * What one attempt to reach a node found. Only `refused`, `unreachable`, `timeout-connect` and
  * `timeout-query` speak of death (DETECTION.md, Witnesses); `closed` is a held connection that ended and
- * has not been tried again yet: a reason to look, not a finding.
+ * has not been tried again yet: a reason to look, not a finding. A host's name that cannot be resolved is an `error` without an
+ * errno: no word about the server.
  */
 export const Outcome = z.enum([
   "ok",
@@ -170,8 +171,9 @@ export const DIAGNOSES = {
   },
   "prober-blind": {
     severity: "warning",
-    meaning: "A prober finds every node dead while others reach them: it is the one that is cut off.",
-    action: "Its vote does not count. Check that prober's network.",
+    meaning:
+      "A prober reaches no node while others do: it is the one that is cut off, or that cannot resolve their names.",
+    action: "Its vote does not count. Check that prober's network and its resolver.",
   },
   "failover-not-possible": {
     severity: "critical",

@@ -21,16 +21,16 @@ export class MysqlFault extends Error {
   }
 }
 
-/** What the operating system or the driver says when no server answered. */
+/**
+ * What the operating system or the driver says when no server answered. Not here, and so `error`: what a resolver says,
+ * which is no word about the server (addresses.ts).
+ */
 const BY_CODE: Readonly<Record<string, Outcome>> = {
   ECONNREFUSED: "refused",
   EHOSTUNREACH: "unreachable",
   EHOSTDOWN: "unreachable",
   ENETUNREACH: "unreachable",
   ENETDOWN: "unreachable",
-  ENOTFOUND: "unreachable",
-  EAI_AGAIN: "unreachable",
-  EAI_NODATA: "unreachable",
   ETIMEDOUT: "timeout-connect",
   ECONNRESET: "closed",
   ECONNABORTED: "closed",

@@ -1,7 +1,8 @@
 /** Sessions and the names of their faults, on a real server and on sockets that only play one. */
 import { createServer, type Server, type Socket } from "node:net";
 import { type Lab, startLab } from "@baton/lab";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { addresses } from "./addresses.ts";
 import { classify, MysqlFault } from "./fault.ts";
 import { openSession, type Session } from "./session.ts";
 
@@ -181,10 +182,21 @@ describe("a connection that cannot be made", () => {
     expect(await faultOf(session({ host: "localhost", port }))).toMatchObject({ outcome: "refused" });
   });
 
-  it("unreachable: a name that nobody knows", async () => {
-    expect(await faultOf(session({ host: "no-such-host.invalid" }))).toMatchObject({
-      outcome: "unreachable",
-    });
+  it("a name that nobody knows: an error that names it, and no word of death", async () => {
+    const fault = await faultOf(session({ host: "no-such-host.invalid" }));
+    expect(fault).toMatchObject({ outcome: "error", errno: null });
+    expect(fault.message).toMatch(/^the name no-such-host\.invalid (cannot be|was not) resolved/);
+  });
+
+  it("a name that a resolver is still busy with: no word of death either", async () => {
+    const hanging = vi.spyOn(addresses, "lookup").mockReturnValue(() => undefined);
+    try {
+      const fault = await faultOf(session({ host: "db1.invalid", ms: 50 }));
+      expect(fault.outcome).toBe("error");
+      expect(fault.message).toBe("the name db1.invalid was not resolved within 50 ms");
+    } finally {
+      hanging.mockRestore();
+    }
   });
 
   it("wrong password, unknown account, expired password, locked account: auth", async () => {
@@ -299,6 +311,8 @@ describe("classify", () => {
       "timeout-connect",
     );
     expect(classify(e("EHOSTUNREACH"), "connect").outcome).toBe("unreachable");
+    expect(classify(e("ENOTFOUND"), "connect").outcome).toBe("error");
+    expect(classify(e("EAI_AGAIN"), "connect").outcome).toBe("error");
     expect(classify(e("ETIMEDOUT"), "query").outcome).toBe("closed");
     expect(classify("odd", "query").outcome).toBe("error");
   });

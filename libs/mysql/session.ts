@@ -3,7 +3,7 @@
  * a deadline. It never reconnects: a lost session is a fact for whoever holds it (SAFETY.md, "The
  * executor that slept").
  */
-import { connect, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
 import type { MysqlAccess } from "@baton/contracts";
 import {
   type Connection,
@@ -12,6 +12,7 @@ import {
   type QueryError,
   type SslOptions,
 } from "mysql2";
+import { addresses } from "./addresses.ts";
 import { classify, MysqlFault } from "./fault.ts";
 
 export interface Target {
@@ -22,7 +23,7 @@ export interface Target {
 export type Access = Pick<MysqlAccess, "user" | "password" | "tls">;
 
 export interface OpenOptions {
-  /** From the first packet to a session ready for use: TCP, TLS, login, session settings. */
+  /** From the host's name to a session ready for use: addresses, TCP, TLS, login, session settings. */
   connectTimeoutMs: number;
   /** Shown in `performance_schema.session_connect_attrs` as `program_name`. */
   name: string;
@@ -79,9 +80,16 @@ const SESSION_SQL =
 export function openSession(target: Target, access: Access, o: OpenOptions): Promise<Session> {
   return new Promise((resolve, reject) => {
     if (o.signal?.aborted) return reject(new MysqlFault("error", "aborted before connecting"));
-    let stage = "no TCP connection";
+    // While there is no address, whatever fails says nothing about the server.
+    let resolved = isIP(target.host) !== 0;
+    let stage = resolved ? "no TCP connection" : `the name ${target.host} was not resolved`;
     let settled = false;
-    const socket = connect({ host: target.host, port: target.port, noDelay: true, keepAlive: true });
+    const lookup = addresses.lookup(o.connectTimeoutMs, () => {
+      resolved = true;
+      stage = "no TCP connection";
+    });
+    const { host, port } = target;
+    const socket = connect({ host, port, lookup, noDelay: true, keepAlive: true });
     const connection = createConnection(options(target, access, o.name, socket));
 
     const settle = (fault: MysqlFault | null, session?: Session) => {
@@ -100,7 +108,10 @@ export function openSession(target: Target, access: Access, o: OpenOptions): Pro
       }
     };
     const timer = setTimeout(
-      () => settle(new MysqlFault("timeout-connect", `${stage} within ${o.connectTimeoutMs} ms`)),
+      () =>
+        settle(
+          new MysqlFault(resolved ? "timeout-connect" : "error", `${stage} within ${o.connectTimeoutMs} ms`),
+        ),
       o.connectTimeoutMs,
     );
     const onAbort = () => settle(new MysqlFault("error", "aborted while connecting"));

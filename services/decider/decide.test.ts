@@ -2,6 +2,13 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Scene, uuid } from "./scene.testkit.ts";
 
+/** What a prober says that was never told where the node is. */
+const unresolved = {
+  outcome: "error" as const,
+  error: "the name db cannot be resolved",
+  attempts: 5,
+  silentMs: 9_000,
+};
 const lost = { receiver: "connecting" as const, receiverErrno: 2003 };
 
 function calmCluster(nodes = 3, ...probers: string[]): Scene {
@@ -117,6 +124,15 @@ describe("a living primary keeps its pen", () => {
     expect(s.orders()).toEqual([]);
   });
 
+  it("when its name cannot be resolved, for however long", () => {
+    const s = calmCluster();
+    for (const n of ["n2", "n3"]) s.replica(n, lost);
+    s.sample("n1", "p1", unresolved);
+    for (const n of ["n2", "n3"]) s.replica(n, lost);
+    expect(s.code()).toBe("healthy");
+    expect(s.orders()).toEqual([]);
+  });
+
   it("when it is full, when it refuses our account, when all replicas' receivers were stopped by hand", () => {
     const s = calmCluster();
     for (const n of ["n2", "n3"]) s.replica(n, { receiver: "off" });
@@ -134,6 +150,41 @@ describe("a living primary keeps its pen", () => {
     s.wait(60_000);
     expect(s.orders()).toEqual([]);
     expect(s.code()).toBe("healthy");
+  });
+});
+
+describe("a prober that cannot resolve the nodes' names", () => {
+  it("is blind, and says why", () => {
+    const s = calmCluster(3, "p1", "p2");
+    for (const n of ["n1", "n2", "n3"]) s.sample(n, "p2", unresolved);
+    expect(s.code()).toBe("prober-blind");
+    expect(s.picture.diagnosis?.summary).toContain("p2 reaches no node (the name db cannot be resolved)");
+    for (const n of ["n1", "n2", "n3"]) s.sample(n, "p1", unresolved);
+    expect(s.code()).toBe("primary-and-all-replicas-unreachable");
+    expect(s.orders()).toEqual([]);
+  });
+
+  it("does not stand in the way of a failover that the others see", () => {
+    const s = calmCluster(3, "p1", "p2");
+    for (const n of ["n1", "n2", "n3"]) s.sample(n, "p2", unresolved);
+    s.refused("n1", "p1");
+    for (const n of ["n2", "n3"]) s.replica(n, lost);
+    expect(s.orders()).toEqual(["failover n1"]);
+  });
+
+  it("of a replica: it cannot be reached, and is not waited for when the primary dies", () => {
+    const s = new Scene(5, {}, 2);
+    s.steady();
+    s.calm();
+    const primary = s.status("n1");
+    const semiSync = { ...(primary.semiSync as NonNullable<typeof primary.semiSync>), acks: 2, clients: 4 };
+    s.sample("n1", "p1", { status: { ...primary, semiSync } });
+    expect(s.code()).toBe("healthy");
+    s.sample("n5", "p1", unresolved);
+    expect(s.code()).toBe("replica-dead");
+    s.refused("n1");
+    for (const n of ["n2", "n3", "n4"]) s.replica(n, lost);
+    expect(s.code()).toBe("primary-dead-with-some-replicas");
   });
 });
 

@@ -142,7 +142,7 @@ export function diagnose(picture: Picture, now: number, s: VoteSettings): Verdic
     return {
       ...evidence,
       code: "primary-and-all-replicas-unreachable",
-      summary: `No prober reaches any node (${count.blind} of ${count.blind} find everything dead).`,
+      summary: `No prober reaches any node: ${probers.map((v) => blindly(picture, primary, v)).join("; ")}.`,
     };
   }
   if (majorityFindsDead(count)) return diagnoseDeath(picture, evidence, now, s);
@@ -292,7 +292,11 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
         problems.push({ code, node, text: wordsFor(picture, node, code) });
   }
   for (const v of evidence.probers.filter((p) => p.finds === "blind"))
-    problems.push({ code: "prober-blind", node: primary, text: `prober ${v.prober} finds every node dead` });
+    problems.push({
+      code: "prober-blind",
+      node: primary,
+      text: `prober ${blindly(picture, primary, v)}`,
+    });
   problems.sort((a, b) => GRAVITY.indexOf(a.code) - GRAVITY.indexOf(b.code));
   const [worst] = problems;
   if (worst === undefined) {
@@ -308,10 +312,20 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
   };
 }
 
+/** What a prober that reaches no node says. An error of its own, as of its resolver, is told as it is. */
+function blindly(picture: Picture, primary: string, { prober, outcome }: ProberVote): string {
+  const error = picture.seen.get(primary)?.get(prober)?.sample.error;
+  return outcome === "error" && error != null
+    ? `${prober} reaches no node (${error})`
+    : `${prober} finds every node dead`;
+}
+
 /** A node's problem as an on-call person would put it, with what the node itself says. */
 function wordsFor(picture: Picture, node: string, code: DiagnosisCode): string {
   const r = picture.statuses.get(node)?.status.replica;
-  const outcomes = [...(picture.seen.get(node)?.values() ?? [])].map((seen) => seen.sample.outcome);
+  const outcomes = [...(picture.seen.get(node)?.values() ?? [])].map(({ sample }) =>
+    sample.outcome === "error" ? (sample.error ?? sample.outcome) : sample.outcome,
+  );
   switch (code) {
     case "replica-dead":
       return `${node} cannot be reached (${[...new Set(outcomes)].join(", ")})`;

@@ -56,11 +56,19 @@ export function findingOf(sample: Sample): "alive" | "dead" | "unsure" {
   return "alive";
 }
 
-/** A prober that finds every node of the cluster dead is the one that is cut off. */
+/**
+ * Tried for longer than the threshold and no server has said a word, though nothing speaks of its death: its name cannot be
+ * resolved. For the primary that is no vote; but such a replica is no witness that may be waited for.
+ */
+function isUnheard(sample: Sample): boolean {
+  return sample.outcome === "error" && sample.errno === null && sample.silentMs >= sample.thresholdMs;
+}
+
+/** A prober that finds every node of the cluster dead, or hears of none, is the one that is cut off. */
 function isBlind(picture: Picture, prober: string, nodes: readonly string[]): boolean {
   return nodes.every((node) => {
-    const seen = picture.seen.get(node)?.get(prober);
-    return seen !== undefined && OUTCOMES_OF_DEATH.has(seen.sample.outcome);
+    const sample = picture.seen.get(node)?.get(prober)?.sample;
+    return sample !== undefined && (OUTCOMES_OF_DEATH.has(sample.outcome) || isUnheard(sample));
   });
 }
 
@@ -133,16 +141,16 @@ export function reachable(
 ): boolean | null {
   const live = liveProbers(picture, now, s);
   let looked = false;
-  let allDead = true;
+  let allAway = true;
   for (const [prober, seen] of picture.seen.get(node) ?? []) {
     if (!stands(seen, live.has(prober), now, s)) continue;
     if (seen.atMs < sinceMs) continue;
     if (isBlind(picture, prober, Object.keys(picture.declared?.nodes ?? {}))) continue;
     looked = true;
     if (seen.sample.outcome === "ok") return true;
-    if (findingOf(seen.sample) !== "dead") allDead = false;
+    if (findingOf(seen.sample) !== "dead" && !isUnheard(seen.sample)) allAway = false;
   }
-  return looked && allDead ? false : null;
+  return looked && allAway ? false : null;
 }
 
 /** The statuses of nodes that some prober reaches now. */
