@@ -332,7 +332,8 @@ export class Incident {
   /** Dead, stopped, or somebody who must hear it cannot. */
   #isHarmed(node: string): boolean {
     const server = this.server(node);
-    if (!server.responsive) return true;
+    // One that has booted read-only serves nobody: whether it is replaced or opened again, clients are answered.
+    if (!server.responsive || !server.writable) return true;
     const others = [...this.servers.map((s) => s.host), ...this.probers.map((p) => p.o.host)];
     return others.some((host) => host !== server.host && !this.network.open(host, server.host));
   }
