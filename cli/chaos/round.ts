@@ -85,7 +85,8 @@ export async function playRound(
       settleMs,
       signal,
     );
-    const notWhole = await stage.settled(settleMs, signal);
+    // Where nobody was answered in all that time, nothing is whole.
+    const notWhole = await stage.settled(recoveredAfterHealing ? settleMs : 0, signal);
     const settledMs = monotonicMs();
     await Promise.all(writers.map((writer) => writer.stop().catch(() => undefined)));
 
