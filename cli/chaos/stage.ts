@@ -39,6 +39,8 @@ const ANSWER_MS = 2_000;
 const ORDER_MS = 5_000;
 const FRESH_SAMPLE_MS = 3_000;
 const HEARD_KEPT = 2_000;
+/** Whose executors can be armed (services/executor/fault-point.ts). */
+const ARMED_KINDS: ReadonlySet<string | null> = new Set(["failover", "switchover", "rebuild"]);
 
 export interface StageOptions {
   /** A bug for Baton; null: none. */
@@ -63,6 +65,7 @@ export class ChaosStage {
   readonly #heard: Heard[] = [];
   /** Refusals that deciders named, with when. */
   readonly refusals: { code: RefusalCode; atMs: number }[] = [];
+  readonly #ended = new Set<string>();
 
   constructor(network: Network, disks: Disks, lab: Lab, system: System, bus: Bus, folder: OwnFolder) {
     this.network = network;
@@ -83,9 +86,11 @@ export class ChaosStage {
     bus.subscribe(MESSAGES.step, about, (s: Step) =>
       this.#hear(`step ${s.operation} ${s.step} ${s.outcome} ${s.code ?? ""} by ${s.executor}: ${s.summary}`),
     );
-    bus.subscribe(MESSAGES.event, about, (e: Event) =>
-      this.#hear(`event ${e.type} ${e.outcome ?? ""}: ${e.summary}`),
-    );
+    bus.subscribe(MESSAGES.event, about, (e: Event) => {
+      if (e.type === "operation-ended" && e.operation !== null && ARMED_KINDS.has(e.kind))
+        this.#ended.add(e.operation);
+      this.#hear(`event ${e.type} ${e.outcome ?? ""}: ${e.summary}`);
+    });
   }
 
   /** The scene of a round: `view` is the cluster as it is, whole. */
@@ -113,6 +118,7 @@ export class ChaosStage {
         if (point === null) rmSync(faultFile(this.#folder.path), { force: true });
         else writeFileSync(faultFile(this.#folder.path), point);
       },
+      ended: () => this.#ended.size,
     };
   }
 
@@ -220,8 +226,12 @@ export class ChaosStage {
       .filter(({ service }) => service === kind)
       .map(({ name, program }) => ({
         name,
+        site: siteOf(name),
         get running() {
           return program.running;
+        },
+        get standsStill() {
+          return program.pid != null && standsStill(program.pid);
         },
         kill: () => void program.kill(),
         hang: () => void program.hang(),
@@ -288,13 +298,19 @@ export async function openChaosStage(network: Network, disks: Disks, o: StageOpt
           ? {}
           : { executor: join(LAB, "simulation/planted-executor.ts") },
       env: {
-        decider: planted(o.plant),
-        executor: { ...planted(o.plant), BATON_FAULT_POINT: `@${faultFile(folder.path)}` },
+        executor: { BATON_FAULT_POINT: `@${faultFile(folder.path)}`, BATON_PLANT: o.plant ?? "" },
       },
       place: (instance) => {
-        const number = Number(instance.slice(instance.lastIndexOf("-") + 1));
-        const { host, enter } = network.place(SITES[(number - 1) % SITES.length] as string);
-        return { enter, env: { BATON__HTTP__HOST: host, BATON__GRPC__HOST: host } };
+        const site = siteOf(instance);
+        const { host, enter } = network.place(site);
+        const env = {
+          BATON__HTTP__HOST: host,
+          BATON__GRPC__HOST: host,
+          NODE_OPTIONS: hooks(instance, o.plant)
+            .map((hook) => `--import=${hook}`)
+            .join(" "),
+        };
+        return { enter, env };
       },
     });
     undo.unshift(() => system.stop());
@@ -312,10 +328,16 @@ export const HOSTS: readonly string[] = [...NODES, "nats1", "nats2", "nats3", ..
 /** Bugs of executors are those of the simulation; `fence-too-few` is one that deciders share (lab/chaos/plant-hook.ts). */
 export type ChaosPlant = PlantName | "fence-too-few";
 
-function planted(plant: ChaosPlant | null): Record<string, string> {
-  if (plant === null) return {};
-  if (plant !== "fence-too-few") return { BATON_PLANT: plant };
-  return { NODE_OPTIONS: `--import=${join(LAB, "chaos/plant-hook.ts")}` };
+/** What is loaded into a service before it. */
+function hooks(instance: string, plant: ChaosPlant | null): string[] {
+  const decides = instance.startsWith("decider-") || instance.startsWith("executor-");
+  return plant === "fence-too-few" && decides ? [join(LAB, "chaos/plant-hook.ts")] : [];
+}
+
+/** `decider-2` is at the second site. */
+function siteOf(instance: string): string {
+  const number = Number(instance.slice(instance.lastIndexOf("-") + 1));
+  return SITES[(number - 1) % SITES.length] as string;
 }
 
 function faultFile(folder: string): string {
