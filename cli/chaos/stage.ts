@@ -1,5 +1,5 @@
 /** The stage of a chaos run: a network, a lab spread over it, three sites of Baton, and ears. Everything is gone after `stop`. */
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Bus } from "@baton/bus";
 import {
@@ -65,6 +65,8 @@ export class ChaosStage {
   readonly #heard: Heard[] = [];
   /** Refusals that deciders named, with when. */
   readonly refusals: { code: RefusalCode; atMs: number }[] = [];
+  /** What deciders said is the matter, with when. */
+  readonly diagnoses: { code: string; atMs: number }[] = [];
   readonly #ended = new Set<string>();
 
   constructor(network: Network, disks: Disks, lab: Lab, system: System, bus: Bus, folder: OwnFolder) {
@@ -78,6 +80,7 @@ export class ChaosStage {
     bus.subscribe(MESSAGES.diagnosis, about, (d: Diagnosis) => {
       if (d.code === "failover-not-possible" && d.refusal !== null)
         this.refusals.push({ code: d.refusal, atMs: monotonicMs() });
+      this.diagnoses.push({ code: d.code, atMs: monotonicMs() });
       this.#hear(`diagnosis ${d.code} by ${d.decider}: ${d.summary}`);
     });
     bus.subscribe(MESSAGES.intent, about, (i: Intent) =>
@@ -117,6 +120,12 @@ export class ChaosStage {
       armExecutors: (point) => {
         if (point === null) rmSync(faultFile(this.#folder.path), { force: true });
         else writeFileSync(faultFile(this.#folder.path), point);
+      },
+      setClock: (site, offsetMs) => {
+        const file = clockFile(this.#folder.path, site);
+        // Put there whole: half a number would be another time.
+        writeFileSync(`${file}.new`, String(offsetMs));
+        renameSync(`${file}.new`, file);
       },
       ended: () => this.#ended.size,
     };
@@ -306,6 +315,7 @@ export async function openChaosStage(network: Network, disks: Disks, o: StageOpt
         const env = {
           BATON__HTTP__HOST: host,
           BATON__GRPC__HOST: host,
+          BATON_CHAOS_CLOCK: clockFile(folder.path, site),
           NODE_OPTIONS: hooks(instance, o.plant)
             .map((hook) => `--import=${hook}`)
             .join(" "),
@@ -331,13 +341,18 @@ export type ChaosPlant = PlantName | "fence-too-few";
 /** What is loaded into a service before it. */
 function hooks(instance: string, plant: ChaosPlant | null): string[] {
   const decides = instance.startsWith("decider-") || instance.startsWith("executor-");
-  return plant === "fence-too-few" && decides ? [join(LAB, "chaos/plant-hook.ts")] : [];
+  const clock = join(LAB, "chaos/clock-hook.ts");
+  return plant === "fence-too-few" && decides ? [clock, join(LAB, "chaos/plant-hook.ts")] : [clock];
 }
 
 /** `decider-2` is at the second site. */
 function siteOf(instance: string): string {
   const number = Number(instance.slice(instance.lastIndexOf("-") + 1));
   return SITES[(number - 1) % SITES.length] as string;
+}
+
+function clockFile(folder: string, site: string): string {
+  return join(folder, `clock-${site}`);
 }
 
 function faultFile(folder: string): string {

@@ -141,6 +141,20 @@ export const onBaton: readonly Fault[] = [
     },
   },
   {
+    name: "clock-step",
+    what: "the wall clock of one site of Baton jumps by up to an hour, forward or back, and jumps back at the end",
+    weight: 2,
+    roles: ["main", "side"],
+    lastsMs: [2_500, 5_000],
+    expects: "keep",
+    refusals: [],
+    make: async ({ sites, setClock }, [which, far]) => {
+      const site = pick(sites, which);
+      setClock(site, Math.round((2 * far - 1) * 3_600_000));
+      return async () => setClock(site, 0);
+    },
+  },
+  {
     name: "baton-down",
     what: "kill -9 of everything of Baton at once",
     roles: ["main"],

@@ -36,6 +36,8 @@ export interface Scene {
   rebuild(node: string): Promise<void>;
   /** The next executor that passes this point of a failover or a switchover ends or sleeps there: `after:commit=kill`. Null: none does. */
   armExecutors(point: string | null): void;
+  /** Puts the wall clock of all of Baton at a site off by so much; 0: right again. */
+  setClock(site: string, offsetMs: number): void;
   /** How many failovers, switchovers and rebuilds have ended, as far as was heard. */
   ended(): number;
 }
