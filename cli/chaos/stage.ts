@@ -67,6 +67,7 @@ export class ChaosStage {
   readonly refusals: { code: RefusalCode; atMs: number }[] = [];
   /** What deciders said is the matter, with when. */
   readonly diagnoses: { code: string; atMs: number }[] = [];
+  readonly #ordered = new Set<string>();
   readonly #ended = new Set<string>();
 
   constructor(network: Network, disks: Disks, lab: Lab, system: System, bus: Bus, folder: OwnFolder) {
@@ -83,9 +84,10 @@ export class ChaosStage {
       this.diagnoses.push({ code: d.code, atMs: monotonicMs() });
       this.#hear(`diagnosis ${d.code} by ${d.decider}: ${d.summary}`);
     });
-    bus.subscribe(MESSAGES.intent, about, (i: Intent) =>
-      this.#hear(`intent ${i.operation} by ${i.decider}: ${i.reason}`),
-    );
+    bus.subscribe(MESSAGES.intent, about, (i: Intent) => {
+      if (ARMED_KINDS.has(i.kind)) this.#ordered.add(i.operation);
+      this.#hear(`intent ${i.operation} by ${i.decider}: ${i.reason}`);
+    });
     bus.subscribe(MESSAGES.step, about, (s: Step) =>
       this.#hear(`step ${s.operation} ${s.step} ${s.outcome} ${s.code ?? ""} by ${s.executor}: ${s.summary}`),
     );
@@ -127,13 +129,13 @@ export class ChaosStage {
         writeFileSync(`${file}.new`, String(offsetMs));
         renameSync(`${file}.new`, file);
       },
-      ended: () => this.#ended.size,
+      operations: () => ({ ordered: this.#ordered.size, ended: this.#ended.size }),
     };
   }
 
   /** @throws BatonError E_NO_ANSWER while no decider serves */
   async status(): Promise<ClusterView | null> {
-    const answer = await this.bus.command("status", { cluster: null }, { timeoutMs: ANSWER_MS });
+    const answer = await again(() => this.bus.command("status", { cluster: null }, { timeoutMs: ANSWER_MS }));
     return answer.clusters.find(({ cluster }) => cluster === CLUSTER) ?? null;
   }
 
@@ -168,13 +170,13 @@ export class ChaosStage {
   /** What the audit knows, newest first. */
   async operations(limit: number): Promise<OperationSummary[]> {
     const request = { cluster: CLUSTER, operation: null, limit };
-    return (await this.bus.command("history", request, { timeoutMs: ANSWER_MS })).operations;
+    return (await again(() => this.bus.command("history", request, { timeoutMs: ANSWER_MS }))).operations;
   }
 
   /** Who has the pen from this operation on, by the audit; null when it made nobody primary. */
   async newPrimary(operation: string): Promise<{ epoch: number; server: string; atUnixMs: number } | null> {
     const request = { cluster: CLUSTER, operation, limit: 1 };
-    const { records } = await this.bus.command("history", request, { timeoutMs: ANSWER_MS });
+    const { records } = await again(() => this.bus.command("history", request, { timeoutMs: ANSWER_MS }));
     for (const { kind, payload, atUnixMs } of records) {
       const event = payload as Event;
       if (kind !== "event" || event.type !== "primary-changed" || event.primary === null) continue;
@@ -260,6 +262,14 @@ export class ChaosStage {
     this.#heard.push({ atMs: monotonicMs(), line });
     if (this.#heard.length > HEARD_KEPT) this.#heard.shift();
   }
+}
+
+/** After a cut NATS may give one question to a connection that it does not know to be dead: nobody hears it. The next one is answered. */
+function again<T>(ask: () => Promise<T>): Promise<T> {
+  return ask().catch((error: unknown) => {
+    if (error instanceof BatonError && error.code === "E_NO_ANSWER") return ask();
+    throw error;
+  });
 }
 
 /** Everything up and whole. Rejects, with nothing left running, when it cannot be started. */

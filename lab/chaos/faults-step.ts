@@ -75,37 +75,40 @@ function signalled(signal: "kill" | "pause"): Strike {
 
 /**
  * Stops the executor that comes to the point, and does something to it until its operation has been ended by another. Healed last
- * of all: it waits for that end, with a bound.
+ * of all: it waits, with a bound, for an operation under way to come to the point, and for that end.
  */
 function untilEnded(during: (scene: Scene, sleeper: Service) => Promise<Heal>): Strike {
   return async (scene, point) => {
-    const { ended } = scene;
-    const before = ended();
+    const before = scene.operations();
+    const ended = () => scene.operations().ended - before.ended;
+    const isUnderWay = () => scene.operations().ordered - before.ordered > ended();
     let healingMs = Number.POSITIVE_INFINITY;
-    scene.armExecutors(`${point}=pause`);
+    const isOver = () => monotonicMs() > healingMs + endsWithinMs;
     const sleeperSeen = async (): Promise<Service | undefined> => {
       for (;;) {
-        const isHealing = Number.isFinite(healingMs);
         const sleeper = scene.services("executor").find((executor) => executor.standsStill);
-        if (sleeper !== undefined || isHealing) return sleeper;
+        if (sleeper !== undefined || isOver() || (Number.isFinite(healingMs) && !isUnderWay()))
+          return sleeper;
         await pause(lookMs);
       }
     };
+    scene.armExecutors(`${point}=pause`);
     const played = (async () => {
       const sleeper = await sleeperSeen();
+      scene.armExecutors(null);
       if (sleeper === undefined) return;
       const wake = await during(scene, sleeper);
-      while (ended() === before && monotonicMs() < healingMs + endsWithinMs) await pause(lookMs);
+      while (ended() === 0 && !isOver()) await pause(lookMs);
       await wake();
       await pause(actsWithinMs);
     })();
     played.catch(() => undefined);
     return async () => {
-      scene.armExecutors(null);
       healingMs = monotonicMs();
       try {
         await played;
       } finally {
+        scene.armExecutors(null);
         await awake(scene.services("executor"))();
       }
     };

@@ -38,8 +38,8 @@ export interface Scene {
   armExecutors(point: string | null): void;
   /** Puts the wall clock of all of Baton at a site off by so much; 0: right again. */
   setClock(site: string, offsetMs: number): void;
-  /** How many failovers, switchovers and rebuilds have ended, as far as was heard. */
-  ended(): number;
+  /** How many failovers, switchovers and rebuilds were ordered and have ended, as far as was heard. */
+  operations(): { ordered: number; ended: number };
 }
 
 /** Ends a fault, and brings back what it took away. Called once. */
