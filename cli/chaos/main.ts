@@ -121,6 +121,7 @@ function brokenRound(seed: number, plan: RoundPlan, error: unknown, beganMs: num
     expects: "unknown",
     outcome: "failed",
     codes: [],
+    diagnoses: [],
     downtime_ms: tookMs,
     took_ms: tookMs,
     acknowledged: 0,
