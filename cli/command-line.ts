@@ -424,7 +424,7 @@ function lab(baton: Command): void {
     .command("chaos")
     .description("Break everything there is, as a seed says, under writers, and prove what was promised.")
     .option("--seed <n>", "what is done: the same seed does the same", wholeNumber(0, 2 ** 32 - 1), 1)
-    .option("--rounds <n>", "so many rounds", wholeNumber(1, 10_000), 10)
+    .option("--rounds <n>", "so many rounds; 10, or with --each one of each", wholeNumber(1, 10_000))
     .option(
       "--from <n>",
       "begin with this round: its faults do not depend on those before it",
@@ -432,6 +432,7 @@ function lab(baton: Command): void {
       1,
     )
     .option("--faults <names>", "only these, separated by commas; docs/chaos.md says what they are")
+    .option("--each", "these, or all, one after the other, instead of drawing; a+b: b on top of a")
     .option("--logs <folder>", "write the story of each failed round into a file there, not on stderr")
     .addOption(
       new Option("--plant <bug>", "put a bug in, to see it found").choices([
@@ -455,7 +456,9 @@ sees. Each round draws one fault or two from the seed, heals them, and asks: is 
 were there two pens, did every operation end, was a refusal right, is anything left stopped? The exit code
 is 1 when a round failed; it prints how to run that round again. Needs ip, tc, unshare and nsenter, and
 root or user namespaces. Several can run side by side.
-${examples("baton lab chaos", "baton lab chaos --seed 7 --rounds 200 --json", "baton lab chaos --faults kill,hang,nats-kill --rounds 20", "baton lab chaos --table seed7.jsonl seed8.jsonl")}`,
+
+A fault whose name ends in -at-step draws the step, unless it is said: executor-dies-at-step=before:open.
+${examples("baton lab chaos", "baton lab chaos --seed 7 --rounds 200 --json", "baton lab chaos --faults kill,hang,nats-kill --rounds 20", "baton lab chaos --each --faults probers-cut,switchover+executor-dies-at-step=after:commit", "baton lab chaos --table seed7.jsonl seed8.jsonl")}`,
     )
     .action(async (o) => (await import("./commands/chaos.ts")).chaos(o));
   lab

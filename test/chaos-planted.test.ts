@@ -20,8 +20,8 @@ afterEach(async () => {
   }
 });
 
-async function violations(plant: string, fault: string): Promise<string[]> {
-  const options = ["--plant", plant, "--faults", fault, "--seed", "1", "--rounds", "1", "--json"];
+async function violations(plant: string, fault: string): Promise<RoundResult["violations"]> {
+  const options = ["--plant", plant, "--each", "--faults", fault, "--seed", "1", "--json"];
   const child = spawn(process.execPath, ["cli/main.ts", "lab", "chaos", ...options], {
     cwd: repository,
     stdio: ["ignore", "pipe", "pipe"],
@@ -35,19 +35,35 @@ async function violations(plant: string, fault: string): Promise<string[]> {
   expect(code, said).toBe(1);
   const lines = out.trim().split("\n").filter(Boolean);
   expect(lines, said).toHaveLength(1);
-  return (JSON.parse(lines[0] as string) as RoundResult).violations.map((violation) => violation.code);
+  return (JSON.parse(lines[0] as string) as RoundResult).violations;
 }
+
+const code = (wanted: string) => expect.objectContaining({ code: wanted });
 
 describe.skipIf(hindrance !== null)("chaos finds", () => {
   it("a fence of one acker too few: it refuses for another reason, or not at all", {
     timeout: 300_000,
   }, async () => {
-    expect(await violations("fence-too-few", "pair-cut")).toContain("wrong-refusal");
+    expect(await violations("fence-too-few", "pair-cut")).toContainEqual(code("wrong-refusal"));
   });
 
   it("a candidate opened before it has applied what it received: writes are lost", {
     timeout: 300_000,
   }, async () => {
-    expect(await violations("skip-apply-wait", "kill-lagging")).toContain("lost");
+    expect(await violations("skip-apply-wait", "kill-lagging")).toContainEqual(code("lost"));
+  });
+
+  it("a candidate opened before the commit, which then cannot be made: it takes writes beside the primary", {
+    timeout: 300_000,
+  }, async () => {
+    const found = await violations("open-before-commit", "switchover+executor-cut-at-step=before:commit");
+    expect(found).toContainEqual(code("second-pen"));
+  });
+
+  it("a node lock that nobody takes: one that overslept freezes the primary that its successor has opened again", {
+    timeout: 300_000,
+  }, async () => {
+    const found = await violations("no-node-lock", "switchover+executor-oversleeps-at-step=before:freeze");
+    expect(found).toContainEqual({ code: "left-stopped", found: "n1 is the primary and read-only" });
   });
 });

@@ -104,6 +104,24 @@ describe.skipIf(hindrance !== null)("chaos", () => {
     }
   });
 
+  it("holds where test/chaos-planted.test.ts plants bugs: an executor is cut off, or oversleeps", {
+    timeout: 240_000,
+  }, async () => {
+    const faults = ["executor-cut-at-step=before:commit", "executor-oversleeps-at-step=before:freeze"];
+    const turns = faults.map((fault) => `switchover+${fault}`).join(",");
+    const { child, lines, said } = chaos("--each", "--faults", turns, "--seed", "1", "--json");
+    const [code] = await once(child, "close");
+    const rounds = lines.map((line) => JSON.parse(line) as RoundResult);
+    expect(
+      rounds.flatMap(({ violations }) => violations),
+      said.join("\n"),
+    ).toEqual([]);
+    expect(code, said.join("\n")).toBe(0);
+    expect(rounds.map((round) => round.faults)).toEqual(faults.map((fault) => [fault, "switchover"]));
+    // The faults were made: without them the switchovers would have passed the pen on.
+    expect(rounds.map(({ failovers }) => failovers)).toEqual([0, 0]);
+  });
+
   it("ends at Ctrl-C, in the middle of a round, and leaves nothing behind", {
     timeout: 240_000,
   }, async () => {

@@ -7,7 +7,9 @@ import { join } from "node:path";
 import { LabError, monotonicMs } from "@baton/lab";
 import {
   cellsOf,
+  combinationsNamed,
   Disks,
+  drawCombination,
   drawRound,
   faultsNamed,
   Network,
@@ -25,11 +27,14 @@ import { type ChaosPlant, type ChaosStage, HOSTS, NODES, openChaosStage } from "
 
 export interface ChaosOptions {
   seed: number;
-  rounds: number;
+  /** Null: 10, or with `each` one of each. */
+  rounds: number | null;
   /** The number of the first round. */
   from: number;
   /** Null: all. */
   faults: string[] | null;
+  /** One round of each of `faults` in turn, instead of drawing which. */
+  each: boolean;
   json: boolean;
   /** A bug for Baton, for tests of this very check. */
   plant: ChaosPlant | null;
@@ -40,13 +45,13 @@ export interface ChaosOptions {
 /** A rebuild copies 100 MB and restarts a server; a dead NATS leader costs 7 s. */
 const SETTLE_MS = 120_000;
 /** A bug may well leave the cluster broken: that need not be waited for. */
-const SETTLE_PLANTED_MS = 20_000;
+const SETTLE_PLANTED_MS = 10_000;
+const ROUNDS = 10;
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
 async function direct(o: ChaosOptions, signal: AbortSignal): Promise<number> {
   const p = paint(wantsColour(process.stdout, process.env));
-  const cards = faultsNamed(o.faults ?? undefined);
-  const plans = Array.from({ length: o.rounds }, (_, at) => drawRound(o.seed, o.from + at, cards));
+  const plans = plansOf(o);
   const network = await Network.open(HOSTS);
   const disks = await Disks.open(NODES);
   const settleMs = o.plant === null ? SETTLE_MS : SETTLE_PLANTED_MS;
@@ -91,6 +96,19 @@ async function direct(o: ChaosOptions, signal: AbortSignal): Promise<number> {
   return broken.length === 0 && results.every(({ outcome }) => outcome !== "failed") ? 0 : 1;
 }
 
+function plansOf(o: ChaosOptions): RoundPlan[] {
+  const rounds = (many: number, plan: (round: number) => RoundPlan) =>
+    Array.from({ length: o.rounds ?? many }, (_, at) => plan(o.from + at));
+  if (!o.each) {
+    const cards = faultsNamed(o.faults ?? undefined);
+    return rounds(ROUNDS, (round) => drawRound(o.seed, round, cards));
+  }
+  const turns = combinationsNamed(o.faults ?? undefined);
+  return rounds(turns.length, (round) =>
+    drawCombination(o.seed, round, turns[(round - 1) % turns.length] as (typeof turns)[number]),
+  );
+}
+
 /** A round that could not be played to its end, because a fault could not be made or healed, or nobody answered the director. */
 function brokenRound(seed: number, plan: RoundPlan, error: unknown, beganMs: number): RoundResult {
   const found = error instanceof Error ? error.message : String(error);
@@ -103,6 +121,7 @@ function brokenRound(seed: number, plan: RoundPlan, error: unknown, beganMs: num
     expects: "unknown",
     outcome: "failed",
     codes: [],
+    diagnoses: [],
     downtime_ms: tookMs,
     took_ms: tookMs,
     acknowledged: 0,
@@ -136,7 +155,8 @@ function lineOf(result: RoundResult, plan: RoundPlan, p: Paint): string {
 
 function tellFailure(o: ChaosOptions, plan: RoundPlan, result: RoundResult, story: readonly string[]): void {
   const faults = o.faults === null ? "" : ` --faults ${o.faults.join(",")}`;
-  const again = `baton lab chaos --seed ${o.seed} --from ${plan.round} --rounds 1${faults}`;
+  const each = o.each ? " --each" : "";
+  const again = `baton lab chaos --seed ${o.seed} --from ${plan.round} --rounds 1${each}${faults}`;
   say(`round ${plan.round} failed; to run it again: ${again}`);
   const lines = [
     again,
@@ -167,7 +187,7 @@ process.stdout.on("error", stop);
 const startedMs = monotonicMs();
 try {
   process.exitCode = await direct(options, stopping.signal);
-  say(`${options.rounds} rounds in ${duration(monotonicMs() - startedMs)}`);
+  say(`${plansOf(options).length} rounds in ${duration(monotonicMs() - startedMs)}`);
 } catch (error) {
   if (stopping.signal.aborted) process.exitCode = 130;
   else {

@@ -85,7 +85,8 @@ export async function playRound(
       settleMs,
       signal,
     );
-    const notWhole = await stage.settled(settleMs, signal);
+    // Where nobody was answered in all that time, nothing is whole.
+    const notWhole = await stage.settled(recoveredAfterHealing ? settleMs : 0, signal);
     const settledMs = monotonicMs();
     await Promise.all(writers.map((writer) => writer.stop().catch(() => undefined)));
 
@@ -127,6 +128,7 @@ export async function playRound(
       expects: right.expects,
       outcome: failed ? "failed" : kept ? "recovered" : "refused",
       codes: [...new Set(record.refusals)],
+      diagnoses: shown(stage, faultMs, standing.healingMs),
       downtime_ms: Math.round(longestSilence(acks, faultMs - 100, settledMs)),
       took_ms: Math.round(monotonicMs() - startedMs),
       acknowledged: acks.length,
@@ -170,6 +172,11 @@ class Standing {
     for (const heal of this.#heals.splice(0)) await heal().catch((error: unknown) => faults.push(error));
     if (faults.length > 0) throw faults[0];
   }
+}
+
+function shown(stage: ChaosStage, fromMs: number, toMs: number): string[] {
+  const during = stage.diagnoses.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
+  return [...new Set(during.map(({ code }) => code))].filter((code) => code !== "healthy");
 }
 
 /** Answers of an earlier primary to what was under way when the pen passed on (docs/decisions/0007). */

@@ -1,5 +1,5 @@
 /** The stage of a chaos run: a network, a lab spread over it, three sites of Baton, and ears. Everything is gone after `stop`. */
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Bus } from "@baton/bus";
 import {
@@ -39,6 +39,8 @@ const ANSWER_MS = 2_000;
 const ORDER_MS = 5_000;
 const FRESH_SAMPLE_MS = 3_000;
 const HEARD_KEPT = 2_000;
+/** Whose executors can be armed (services/executor/fault-point.ts). */
+const ARMED_KINDS: ReadonlySet<string | null> = new Set(["failover", "switchover", "rebuild"]);
 
 export interface StageOptions {
   /** A bug for Baton; null: none. */
@@ -63,6 +65,10 @@ export class ChaosStage {
   readonly #heard: Heard[] = [];
   /** Refusals that deciders named, with when. */
   readonly refusals: { code: RefusalCode; atMs: number }[] = [];
+  /** What deciders said is the matter, with when. */
+  readonly diagnoses: { code: string; atMs: number }[] = [];
+  readonly #ordered = new Set<string>();
+  readonly #ended = new Set<string>();
 
   constructor(network: Network, disks: Disks, lab: Lab, system: System, bus: Bus, folder: OwnFolder) {
     this.network = network;
@@ -75,17 +81,21 @@ export class ChaosStage {
     bus.subscribe(MESSAGES.diagnosis, about, (d: Diagnosis) => {
       if (d.code === "failover-not-possible" && d.refusal !== null)
         this.refusals.push({ code: d.refusal, atMs: monotonicMs() });
+      this.diagnoses.push({ code: d.code, atMs: monotonicMs() });
       this.#hear(`diagnosis ${d.code} by ${d.decider}: ${d.summary}`);
     });
-    bus.subscribe(MESSAGES.intent, about, (i: Intent) =>
-      this.#hear(`intent ${i.operation} by ${i.decider}: ${i.reason}`),
-    );
+    bus.subscribe(MESSAGES.intent, about, (i: Intent) => {
+      if (ARMED_KINDS.has(i.kind)) this.#ordered.add(i.operation);
+      this.#hear(`intent ${i.operation} by ${i.decider}: ${i.reason}`);
+    });
     bus.subscribe(MESSAGES.step, about, (s: Step) =>
       this.#hear(`step ${s.operation} ${s.step} ${s.outcome} ${s.code ?? ""} by ${s.executor}: ${s.summary}`),
     );
-    bus.subscribe(MESSAGES.event, about, (e: Event) =>
-      this.#hear(`event ${e.type} ${e.outcome ?? ""}: ${e.summary}`),
-    );
+    bus.subscribe(MESSAGES.event, about, (e: Event) => {
+      if (e.type === "operation-ended" && e.operation !== null && ARMED_KINDS.has(e.kind))
+        this.#ended.add(e.operation);
+      this.#hear(`event ${e.type} ${e.outcome ?? ""}: ${e.summary}`);
+    });
   }
 
   /** The scene of a round: `view` is the cluster as it is, whole. */
@@ -113,12 +123,19 @@ export class ChaosStage {
         if (point === null) rmSync(faultFile(this.#folder.path), { force: true });
         else writeFileSync(faultFile(this.#folder.path), point);
       },
+      setClock: (site, offsetMs) => {
+        const file = clockFile(this.#folder.path, site);
+        // Put there whole: half a number would be another time.
+        writeFileSync(`${file}.new`, String(offsetMs));
+        renameSync(`${file}.new`, file);
+      },
+      operations: () => ({ ordered: this.#ordered.size, ended: this.#ended.size }),
     };
   }
 
   /** @throws BatonError E_NO_ANSWER while no decider serves */
   async status(): Promise<ClusterView | null> {
-    const answer = await this.bus.command("status", { cluster: null }, { timeoutMs: ANSWER_MS });
+    const answer = await again(() => this.bus.command("status", { cluster: null }, { timeoutMs: ANSWER_MS }));
     return answer.clusters.find(({ cluster }) => cluster === CLUSTER) ?? null;
   }
 
@@ -153,13 +170,13 @@ export class ChaosStage {
   /** What the audit knows, newest first. */
   async operations(limit: number): Promise<OperationSummary[]> {
     const request = { cluster: CLUSTER, operation: null, limit };
-    return (await this.bus.command("history", request, { timeoutMs: ANSWER_MS })).operations;
+    return (await again(() => this.bus.command("history", request, { timeoutMs: ANSWER_MS }))).operations;
   }
 
   /** Who has the pen from this operation on, by the audit; null when it made nobody primary. */
   async newPrimary(operation: string): Promise<{ epoch: number; server: string; atUnixMs: number } | null> {
     const request = { cluster: CLUSTER, operation, limit: 1 };
-    const { records } = await this.bus.command("history", request, { timeoutMs: ANSWER_MS });
+    const { records } = await again(() => this.bus.command("history", request, { timeoutMs: ANSWER_MS }));
     for (const { kind, payload, atUnixMs } of records) {
       const event = payload as Event;
       if (kind !== "event" || event.type !== "primary-changed" || event.primary === null) continue;
@@ -220,8 +237,12 @@ export class ChaosStage {
       .filter(({ service }) => service === kind)
       .map(({ name, program }) => ({
         name,
+        site: siteOf(name),
         get running() {
           return program.running;
+        },
+        get standsStill() {
+          return program.pid != null && standsStill(program.pid);
         },
         kill: () => void program.kill(),
         hang: () => void program.hang(),
@@ -241,6 +262,14 @@ export class ChaosStage {
     this.#heard.push({ atMs: monotonicMs(), line });
     if (this.#heard.length > HEARD_KEPT) this.#heard.shift();
   }
+}
+
+/** After a cut NATS may give one question to a connection that it does not know to be dead: nobody hears it. The next one is answered. */
+function again<T>(ask: () => Promise<T>): Promise<T> {
+  return ask().catch((error: unknown) => {
+    if (error instanceof BatonError && error.code === "E_NO_ANSWER") return ask();
+    throw error;
+  });
 }
 
 /** Everything up and whole. Rejects, with nothing left running, when it cannot be started. */
@@ -288,13 +317,20 @@ export async function openChaosStage(network: Network, disks: Disks, o: StageOpt
           ? {}
           : { executor: join(LAB, "simulation/planted-executor.ts") },
       env: {
-        decider: planted(o.plant),
-        executor: { ...planted(o.plant), BATON_FAULT_POINT: `@${faultFile(folder.path)}` },
+        executor: { BATON_FAULT_POINT: `@${faultFile(folder.path)}`, BATON_PLANT: o.plant ?? "" },
       },
       place: (instance) => {
-        const number = Number(instance.slice(instance.lastIndexOf("-") + 1));
-        const { host, enter } = network.place(SITES[(number - 1) % SITES.length] as string);
-        return { enter, env: { BATON__HTTP__HOST: host, BATON__GRPC__HOST: host } };
+        const site = siteOf(instance);
+        const { host, enter } = network.place(site);
+        const env = {
+          BATON__HTTP__HOST: host,
+          BATON__GRPC__HOST: host,
+          BATON_CHAOS_CLOCK: clockFile(folder.path, site),
+          NODE_OPTIONS: hooks(instance, o.plant)
+            .map((hook) => `--import=${hook}`)
+            .join(" "),
+        };
+        return { enter, env };
       },
     });
     undo.unshift(() => system.stop());
@@ -312,10 +348,21 @@ export const HOSTS: readonly string[] = [...NODES, "nats1", "nats2", "nats3", ..
 /** Bugs of executors are those of the simulation; `fence-too-few` is one that deciders share (lab/chaos/plant-hook.ts). */
 export type ChaosPlant = PlantName | "fence-too-few";
 
-function planted(plant: ChaosPlant | null): Record<string, string> {
-  if (plant === null) return {};
-  if (plant !== "fence-too-few") return { BATON_PLANT: plant };
-  return { NODE_OPTIONS: `--import=${join(LAB, "chaos/plant-hook.ts")}` };
+/** What is loaded into a service before it. */
+function hooks(instance: string, plant: ChaosPlant | null): string[] {
+  const decides = instance.startsWith("decider-") || instance.startsWith("executor-");
+  const clock = join(LAB, "chaos/clock-hook.ts");
+  return plant === "fence-too-few" && decides ? [clock, join(LAB, "chaos/plant-hook.ts")] : [clock];
+}
+
+/** `decider-2` is at the second site. */
+function siteOf(instance: string): string {
+  const number = Number(instance.slice(instance.lastIndexOf("-") + 1));
+  return SITES[(number - 1) % SITES.length] as string;
+}
+
+function clockFile(folder: string, site: string): string {
+  return join(folder, `clock-${site}`);
 }
 
 function faultFile(folder: string): string {

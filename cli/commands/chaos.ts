@@ -5,6 +5,7 @@ import { BatonError } from "@baton/contracts";
 import { prepareTemplate } from "@baton/lab";
 import {
   cannotNetwork,
+  combinationsNamed,
   faultsNamed,
   markdownOf,
   type RoundResult,
@@ -17,9 +18,10 @@ import { onInterrupt } from "../interrupt.ts";
 
 export async function chaos(o: {
   seed: number;
-  rounds: number;
+  rounds?: number;
   from: number;
   faults?: string;
+  each?: true;
   logs?: string;
   table?: string[];
   plant?: ChaosOptions["plant"];
@@ -27,16 +29,18 @@ export async function chaos(o: {
 }): Promise<void> {
   if (o.table !== undefined) return printTable(o.table);
   const faults = o.faults?.split(",").map((name) => name.trim()) ?? null;
-  faultsNamed(faults ?? undefined);
+  if (o.each) combinationsNamed(faults ?? undefined);
+  else faultsNamed(faults ?? undefined);
   const hindrance = cannotNetwork();
   if (hindrance !== null) throw hindrance;
   // Made here, once: labs lock each other out of it by a name that only processes of one network see.
   await prepareTemplate((line) => process.stderr.write(`${line}\n`));
   const options: ChaosOptions = {
     seed: o.seed,
-    rounds: o.rounds,
+    rounds: o.rounds ?? null,
     from: o.from,
     faults,
+    each: o.each ?? false,
     json: o.json ?? false,
     plant: o.plant ?? null,
     logs: o.logs ?? null,

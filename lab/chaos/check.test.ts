@@ -151,6 +151,9 @@ describe("the checker", () => {
     const lacking = { ...primary, rows: new Set(["w-0"]) };
     expect(codes({ notWhole: "n1 is errant", nodes: [behind, lacking] })).toEqual(["not-recovered", "lost"]);
     expect(codes({ recoveredAfterHealing: false })).toEqual(["not-recovered"]);
+    // What is left stopped may be the reason.
+    const shut = { notWhole: "n2 is read-only", nodes: [replica, { ...primary, superReadOnly: true }] };
+    expect(codes(shut)).toEqual(["not-recovered", "left-stopped"]);
   });
 
   it("finds a failover where the primary should have kept the pen", () => {

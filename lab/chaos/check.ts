@@ -105,6 +105,8 @@ export function check(record: RoundRecord): Violation[] {
             record.acks,
             record.nodes.filter((node) => node.primary),
           ),
+          // Perhaps the very reason.
+          ...nothingStopped(record.nodes, record.primaryHost),
         ]),
     ...leftOver(record.leftOver),
   ];

@@ -1,7 +1,7 @@
 /** A seed must say everything about what is done. */
 import { describe, expect, it } from "vitest";
-import { drawRound, titleOf } from "./draw.ts";
-import { FAULTS, faultsNamed } from "./faults.ts";
+import { drawCombination, drawRound, titleOf } from "./draw.ts";
+import { combinationsNamed, FAULTS, faultNamed, faultsNamed } from "./faults.ts";
 
 const plans = (seed: number, rounds: number) =>
   Array.from({ length: rounds }, (_, at) => drawRound(seed, at + 1, FAULTS));
@@ -46,5 +46,39 @@ describe("drawing", () => {
     }
     expect(() => faultsNamed(["kil"])).toThrow(/bad-option/);
     expect(() => faultsNamed(["executor-dies-at-step"])).toThrow(/only come on top/);
+  });
+
+  it("makes what lies in wait before the fault that it waits for", () => {
+    const armed = new Set(FAULTS.filter((fault) => fault.armed).map(({ name }) => name));
+    const waiting = plans(3, 500).flatMap(({ faults }) => faults.filter(({ name }) => armed.has(name)));
+    expect(waiting.length).toBeGreaterThan(10);
+    for (const { atMs } of waiting) expect(atMs).toBeLessThan(0);
+  });
+});
+
+describe("each fault in turn", () => {
+  it("is every main fault, when none is named", () => {
+    const mains = FAULTS.filter(({ roles }) => roles.includes("main")).map((fault) => [fault]);
+    expect(combinationsNamed(undefined)).toEqual(mains);
+  });
+
+  it("draws the rest from the seed, and is named with what comes on top", () => {
+    const [turn] = combinationsNamed(["switchover+executor-dies-at-step=after:commit"]);
+    if (turn === undefined) throw new Error("one is named");
+    const plan = drawCombination(7, 3, turn);
+    expect(plan).toEqual(drawCombination(7, 3, turn));
+    expect(plan).not.toEqual(drawCombination(8, 3, turn));
+    expect(titleOf(plan)).toBe("switchover + executor-dies-at-step=after:commit");
+    for (const { name } of plan.faults) expect(faultNamed(name).name).toBe(name);
+  });
+
+  it.each([
+    ["executor-dies-at-step", /can be a round's main fault/],
+    ["kill+hang", /on top of it/],
+    ["replica-kill+replica-kill", /on top of it/],
+    ["kill+executor-dies-at-step=before:lunch", /before: or after:/],
+    ["kill=before:open", /nothing can be said/],
+  ])("refuses %s", (name, why) => {
+    expect(() => combinationsNamed([name])).toThrow(why);
   });
 });

@@ -10,7 +10,12 @@ export interface Card {
   weight?: number;
   /** How long it stands, at least and at most. */
   lastsMs: readonly [number, number];
+  /** It lies in wait for a moment of the failover: on top of another it always stands before that one. */
+  armed?: boolean;
 }
+
+/** A main fault, and what comes on top of it. */
+export type Combination<C extends Card = Card> = readonly [C, ...C[]];
 
 export interface DrawnFault {
   name: string;
@@ -46,12 +51,23 @@ export function drawRound(seed: number, round: number, cards: readonly Card[]): 
   const faults = [drawFault(main, 0, next)];
   const sides = cards.filter((card) => card.roles.includes("side") && card.name !== main.name);
   const isDouble = next() < DOUBLE_SHARE;
-  if (isDouble && sides.length > 0) {
-    const side = pickWeighted(sides, next());
-    const atMs = Math.round(next() * (BEFORE_MS + AFTER_MS) - BEFORE_MS);
-    faults.push(drawFault(side, atMs, next));
-  }
-  return { round, faults: faults.sort((a, b) => a.atMs - b.atMs), main: main.name };
+  if (isDouble && sides.length > 0) faults.push(drawOnTop(pickWeighted(sides, next()), next));
+  return planOf(round, main, faults);
+}
+
+/** The plan of a round whose faults are known: how long, when and on whom is drawn. */
+export function drawCombination(seed: number, round: number, [main, ...others]: Combination): RoundPlan {
+  const next = random(seed, round);
+  return planOf(round, main, [drawFault(main, 0, next), ...others.map((other) => drawOnTop(other, next))]);
+}
+
+function planOf(round: number, main: Card, faults: readonly DrawnFault[]): RoundPlan {
+  return { round, faults: faults.toSorted((a, b) => a.atMs - b.atMs), main: main.name };
+}
+
+function drawOnTop(card: Card, next: () => number): DrawnFault {
+  const atMs = Math.round(next() * (BEFORE_MS + AFTER_MS) - BEFORE_MS);
+  return drawFault(card, card.armed === true ? -Math.abs(atMs) - 1 : atMs, next);
 }
 
 function drawFault(card: Card, atMs: number, next: () => number): DrawnFault {

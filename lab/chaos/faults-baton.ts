@@ -1,8 +1,9 @@
 /** What can happen to Baton's own processes and to NATS. */
 import type { LabNatsServer } from "../lab-nats.ts";
 import { revive } from "./faults-primary.ts";
+import { awake, onSteps } from "./faults-step.ts";
 import { pick } from "./random.ts";
-import type { Fault, Heal, Scene, Service } from "./scene.ts";
+import type { Fault, Heal, Scene } from "./scene.ts";
 
 type Kind = Parameters<Scene["services"]>[0];
 
@@ -40,47 +41,6 @@ function hang(kind: Kind, what: string): Fault {
   };
 }
 
-function awake(services: readonly Service[]): Heal {
-  return async () => {
-    for (const service of services) if (service.running) service.resume();
-  };
-}
-
-const steps = [
-  "preflight",
-  "freeze",
-  "claim",
-  "fence",
-  "read",
-  "choose",
-  "catch-up",
-  "commit",
-  "open",
-  "repoint",
-  "announce",
-  "prove",
-];
-
-function executorAt(name: string, what: string, signal: "kill" | "pause"): Fault {
-  return {
-    name,
-    what,
-    weight: 4,
-    roles: ["side"],
-    lastsMs: [3_000, 6_000],
-    expects: "keep",
-    refusals: [],
-    holdsUp: true,
-    make: async (scene, [step, when]) => {
-      scene.armExecutors(`${when < 0.5 ? "before" : "after"}:${pick(steps, step)}=${signal}`);
-      return async () => {
-        scene.armExecutors(null);
-        await awake(scene.services("executor"))();
-      };
-    },
-  };
-}
-
 function natsBack(servers: readonly LabNatsServer[]): Heal {
   return async () => {
     await Promise.all(
@@ -103,16 +63,7 @@ export const onBaton: readonly Fault[] = [
   hang("executor", "SIGSTOP of one executor, whatever it does"),
   hang("notifier", "SIGSTOP of one notifier"),
   hang("auditor", "SIGSTOP of one auditor"),
-  executorAt(
-    "executor-dies-at-step",
-    "the executor of the failover is killed before or after one step",
-    "kill",
-  ),
-  executorAt(
-    "executor-sleeps-at-step",
-    "the executor of the failover falls asleep before or after one step, and wakes",
-    "pause",
-  ),
+  ...onSteps,
   {
     name: "switchover",
     what: "no fault: a person orders a switchover, into which the second fault falls",
@@ -187,6 +138,20 @@ export const onBaton: readonly Fault[] = [
         await back();
         await revive(primary)();
       };
+    },
+  },
+  {
+    name: "clock-step",
+    what: "the wall clock of one site of Baton jumps by up to an hour, forward or back, and jumps back at the end",
+    weight: 2,
+    roles: ["main", "side"],
+    lastsMs: [2_500, 5_000],
+    expects: "keep",
+    refusals: [],
+    make: async ({ sites, setClock }, [which, far]) => {
+      const site = pick(sites, which);
+      setClock(site, Math.round((2 * far - 1) * 3_600_000));
+      return async () => setClock(site, 0);
     },
   },
   {

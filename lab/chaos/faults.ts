@@ -1,5 +1,6 @@
 /** Every fault that chaos knows: SAFETY.md's list, as far as this machine can make it. */
 import { LabError } from "../lab-error.ts";
+import type { Combination } from "./draw.ts";
 import { onBaton } from "./faults-baton.ts";
 import { onNetwork } from "./faults-network.ts";
 import { onPrimary } from "./faults-primary.ts";
@@ -20,12 +21,43 @@ export function faultsNamed(names: readonly string[] | undefined): readonly Faul
   });
 }
 
-export function faultNamed(name: string): Fault {
+/** `a+b`: b on top of a. Nothing named: each main fault alone. Error: LabError `bad-option`. */
+export function combinationsNamed(names: readonly string[] | undefined): readonly Combination<Fault>[] {
+  if (names === undefined || names.length === 0)
+    return FAULTS.filter((fault) => fault.roles.includes("main")).map((fault) => [fault]);
+  return names.map((name) => {
+    const [main, ...others] = name.split("+").map(faultNamed) as [Fault, ...Fault[]];
+    const wrong =
+      !main.roles.includes("main") ||
+      others.some(
+        (other, at) =>
+          !other.roles.includes("side") || others.indexOf(other) !== at || other.name === main.name,
+      );
+    if (!wrong) return [main, ...others];
+    throw new LabError("bad-option", {
+      found: `faults ${name}`,
+      expected: "one that can be a round's main fault, and behind + others that can come on top of it",
+      remedy: "docs/chaos.md says which can, for example kill+executor-dies-at-step",
+    });
+  });
+}
+
+/** `name`, or `name=what is otherwise drawn`. Error: LabError `bad-option`. */
+export function faultNamed(text: string): Fault {
+  const [name = "", said] = text.split("=", 2);
   const fault = FAULTS.find((each) => each.name === name);
-  if (fault) return fault;
+  if (fault === undefined) {
+    throw new LabError("bad-option", {
+      found: `fault ${name}`,
+      expected: `some of ${FAULTS.map((each) => each.name).join(", ")}`,
+      remedy: "correct the name",
+    });
+  }
+  if (said === undefined) return fault;
+  if (fault.at !== undefined) return fault.at(said);
   throw new LabError("bad-option", {
-    found: `fault ${name}`,
-    expected: `some of ${FAULTS.map((each) => each.name).join(", ")}`,
-    remedy: "correct the name",
+    found: `fault ${text}`,
+    expected: `${name}, of which nothing can be said`,
+    remedy: "leave out what stands behind =",
   });
 }

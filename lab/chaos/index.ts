@@ -9,9 +9,9 @@ export {
   type Violation,
 } from "./check.ts";
 export { Disks } from "./disks.ts";
-export { type DrawnFault, drawRound, type RoundPlan, titleOf } from "./draw.ts";
+export { type DrawnFault, drawCombination, drawRound, type RoundPlan, titleOf } from "./draw.ts";
 export { rightOutcome } from "./expect.ts";
-export { FAULTS, faultNamed, faultsNamed } from "./faults.ts";
+export { combinationsNamed, FAULTS, faultNamed, faultsNamed } from "./faults.ts";
 export { Network } from "./network.ts";
 export { cannotNetwork, spawnInOwnNetwork } from "./own-network.ts";
 export type { Fault, Heal, Scene, Service } from "./scene.ts";

@@ -9,7 +9,11 @@ import type { Network } from "./network.ts";
 /** A process of Baton that is kept running: killed, it is started again. */
 export interface Service {
   readonly name: string;
+  /** The host that it runs on. */
+  readonly site: string;
   readonly running: boolean;
+  /** It runs, and a signal has stopped it. */
+  readonly standsStill: boolean;
   kill(): void;
   hang(): void;
   resume(): void;
@@ -32,6 +36,10 @@ export interface Scene {
   rebuild(node: string): Promise<void>;
   /** The next executor that passes this point of a failover or a switchover ends or sleeps there: `after:commit=kill`. Null: none does. */
   armExecutors(point: string | null): void;
+  /** Puts the wall clock of all of Baton at a site off by so much; 0: right again. */
+  setClock(site: string, offsetMs: number): void;
+  /** How many failovers, switchovers and rebuilds were ordered and have ended, as far as was heard. */
+  operations(): { ordered: number; ended: number };
 }
 
 /** Ends a fault, and brings back what it took away. Called once. */
@@ -54,4 +62,6 @@ export interface Fault extends Card {
   holdsUp?: boolean;
   /** Makes it; `draws` decide what the seed leaves open. Resolves when it stands, or rejects having touched nothing. */
   make(scene: Scene, draws: readonly [number, number, number]): Promise<Heal>;
+  /** The same fault with what is said behind `=` in place of what is drawn. Error: LabError `bad-option`. */
+  at?(said: string): Fault;
 }

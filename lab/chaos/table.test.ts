@@ -9,6 +9,7 @@ const round = (main: string, change: Partial<RoundResult> = {}): RoundResult => 
   expects: "failover",
   outcome: "recovered",
   codes: [],
+  diagnoses: [],
   downtime_ms: 100,
   took_ms: 9_000,
   acknowledged: 50,

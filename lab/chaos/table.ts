@@ -10,6 +10,8 @@ export interface RoundResult {
   /** `recovered`: clients were answered again while the fault stood, or the pen was rightly kept. `refused`: Baton said why not, and clients were answered after the healing. */
   outcome: "recovered" | "refused" | "failed";
   codes: string[];
+  /** What on-call was shown while the fault stood, in order; `healthy` is left out. */
+  diagnoses: string[];
   /** The longest time without an answer for any client. */
   downtime_ms: number;
   took_ms: number;

@@ -90,12 +90,14 @@ export const PLANTS = {
   },
   "open-before-commit": {
     what: "the candidate is opened before the state says that it is the primary",
-    bus: (bus, open, targetOf, access) =>
-      withStates(bus, (states) => ({
+    bus: (bus, open, targetOf, access) => {
+      let acks: number | null = null;
+      return withStates(bus, (states) => ({
         ...states,
         async update(cluster, state, revision) {
+          // Asked long before: at the commit point NATS may be away, and then the bug does its worst.
+          acks ??= (await bus.bucket("baton_clusters").get(cluster))?.value.policy.acks ?? 1;
           if (state.phase === "promoting") {
-            const acks = (await bus.bucket("baton_clusters").get(cluster))?.value.policy.acks ?? 1;
             const how = { connectTimeoutMs: 1_000, name: "baton-planted" };
             const session = await open(targetOf(state.primary), access, how);
             await session.queryAll(dialect.openPrimary({ acks, timeoutMs: null }).join(";"));
@@ -103,7 +105,8 @@ export const PLANTS = {
           }
           return states.update(cluster, state, revision);
         },
-      })),
+      }));
+    },
   },
 } as const satisfies Record<string, Plant>;
 

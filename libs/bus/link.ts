@@ -3,6 +3,7 @@
 import { BatonError } from "@baton/contracts";
 import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { dialPace } from "./dial-pace.ts";
 import {
   type BusMetrics,
   type BusOptions,
@@ -70,8 +71,7 @@ async function connectForEver(o: BusOptions, signal?: AbortSignal): Promise<Nats
         ...(places.some((p) => p.tls) ? { tls: {} } : {}),
         timeout: CONNECT_TIMEOUT_MS,
         maxReconnectAttempts: -1,
-        reconnectTimeWait: 100,
-        reconnectJitter: 100,
+        ...dialPace(),
         ignoreAuthErrorAbort: true,
         // A server that hangs is given up after two unanswered pings.
         pingInterval: 1_000,
