@@ -80,7 +80,7 @@ export function refusalsOf(
   moment: Moment,
 ): RefusalCode[] {
   const during = (atMs: number) => atMs >= fromMs && atMs < toMs;
-  const said = stage.refusals.filter(({ atMs }) => during(atMs)).map(({ code }) => code);
+  const said = stage.ears.refusals.filter(({ atMs }) => during(atMs)).map(({ code }) => code);
   const ended = operations.filter(({ kind, outcome, code, startedUnixMs, tookMs }) => {
     const endedMs = startedUnixMs + (tookMs ?? 0) - moment.unixMs + moment.monotonicMs;
     const refused = outcome !== "completed" && code !== null && !OVERTAKEN.includes(code);

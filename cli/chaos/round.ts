@@ -64,7 +64,7 @@ export async function playRound(
     await until(() => acks.length >= WARM_ACKS, WARM_MS, signal);
     const faultMs = monotonicMs() + Math.max(0, -(plan.faults[0]?.atMs ?? 0));
     const standing = new Standing(scene, signal);
-    const refused = () => stage.refusals.some(({ atMs }) => atMs >= faultMs);
+    const refused = () => stage.ears.refusals.some(({ atMs }) => atMs >= faultMs);
     const recovered = () => acks.some(({ sentMs }) => sentMs > standing.lastMadeMs);
     try {
       for (const fault of plan.faults) await standing.make(fault, faultMs);
@@ -175,7 +175,7 @@ class Standing {
 }
 
 function shown(stage: ChaosStage, fromMs: number, toMs: number): string[] {
-  const during = stage.diagnoses.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
+  const during = stage.ears.diagnoses.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
   return [...new Set(during.map(({ code }) => code))].filter((code) => code !== "healthy");
 }
 

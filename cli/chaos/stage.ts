@@ -1,18 +1,14 @@
 /** The stage of a chaos run: a network, a lab spread over it, three sites of Baton, and ears. Everything is gone after `stop`. */
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { Bus } from "@baton/bus";
 import {
   BatonError,
   type ClusterView,
-  type Diagnosis,
   type Event,
-  type Intent,
-  MESSAGES,
   type OperationSummary,
-  type RefusalCode,
   type ServiceName,
-  type Step,
 } from "@baton/contracts";
 import { type Lab, monotonicMs, startLab } from "@baton/lab";
 import type { Disks, Network, Scene, Service } from "@baton/lab/chaos";
@@ -21,6 +17,7 @@ import type { PlantName } from "@baton/simulation";
 import { notWhole } from "../demo/stage.ts";
 import { type OwnFolder, ownFolder } from "../own-folder.ts";
 import { type System, startSystem, writeConfig } from "../system.ts";
+import { Ears } from "./ears.ts";
 
 export const CLUSTER = "chaos";
 const LAB = join(import.meta.dirname, "../../lab");
@@ -38,21 +35,12 @@ const READY_MS = 120_000;
 const ANSWER_MS = 2_000;
 const ORDER_MS = 5_000;
 const FRESH_SAMPLE_MS = 3_000;
-const HEARD_KEPT = 2_000;
-/** Whose executors can be armed (services/executor/fault-point.ts). */
-const ARMED_KINDS: ReadonlySet<string | null> = new Set(["failover", "switchover", "rebuild"]);
 
 export interface StageOptions {
   /** A bug for Baton; null: none. */
   plant: ChaosPlant | null;
   signal: AbortSignal;
   onProgress(line: string): void;
-}
-
-/** Something that was said on the bus, with this process's monotonic time. */
-export interface Heard {
-  atMs: number;
-  line: string;
 }
 
 export class ChaosStage {
@@ -62,13 +50,7 @@ export class ChaosStage {
   readonly system: System;
   readonly bus: Bus;
   readonly #folder: OwnFolder;
-  readonly #heard: Heard[] = [];
-  /** Refusals that deciders named, with when. */
-  readonly refusals: { code: RefusalCode; atMs: number }[] = [];
-  /** What deciders said is the matter, with when. */
-  readonly diagnoses: { code: string; atMs: number }[] = [];
-  readonly #ordered = new Set<string>();
-  readonly #ended = new Set<string>();
+  readonly ears: Ears;
 
   constructor(network: Network, disks: Disks, lab: Lab, system: System, bus: Bus, folder: OwnFolder) {
     this.network = network;
@@ -77,25 +59,7 @@ export class ChaosStage {
     this.system = system;
     this.bus = bus;
     this.#folder = folder;
-    const about = { cluster: CLUSTER };
-    bus.subscribe(MESSAGES.diagnosis, about, (d: Diagnosis) => {
-      if (d.code === "failover-not-possible" && d.refusal !== null)
-        this.refusals.push({ code: d.refusal, atMs: monotonicMs() });
-      this.diagnoses.push({ code: d.code, atMs: monotonicMs() });
-      this.#hear(`diagnosis ${d.code} by ${d.decider}: ${d.summary}`);
-    });
-    bus.subscribe(MESSAGES.intent, about, (i: Intent) => {
-      if (ARMED_KINDS.has(i.kind)) this.#ordered.add(i.operation);
-      this.#hear(`intent ${i.operation} by ${i.decider}: ${i.reason}`);
-    });
-    bus.subscribe(MESSAGES.step, about, (s: Step) =>
-      this.#hear(`step ${s.operation} ${s.step} ${s.outcome} ${s.code ?? ""} by ${s.executor}: ${s.summary}`),
-    );
-    bus.subscribe(MESSAGES.event, about, (e: Event) => {
-      if (e.type === "operation-ended" && e.operation !== null && ARMED_KINDS.has(e.kind))
-        this.#ended.add(e.operation);
-      this.#hear(`event ${e.type} ${e.outcome ?? ""}: ${e.summary}`);
-    });
+    this.ears = new Ears(bus, CLUSTER);
   }
 
   /** The scene of a round: `view` is the cluster as it is, whole. */
@@ -129,7 +93,7 @@ export class ChaosStage {
         writeFileSync(`${file}.new`, String(offsetMs));
         renameSync(`${file}.new`, file);
       },
-      operations: () => ({ ordered: this.#ordered.size, ended: this.#ended.size }),
+      operations: () => this.ears.operations(),
     };
   }
 
@@ -200,9 +164,6 @@ export class ChaosStage {
 
   /** What was said since then, for a person who looks into a failed round. */
   story(sinceMs: number): string[] {
-    const said = this.#heard
-      .filter(({ atMs }) => atMs >= sinceMs)
-      .map(({ atMs, line }) => `+${((atMs - sinceMs) / 1000).toFixed(3)} ${line}`);
     const sinceUnixMs = Date.now() - (monotonicMs() - sinceMs);
     const logged = this.system.instances.flatMap(({ name }) =>
       this.system
@@ -220,7 +181,7 @@ export class ChaosStage {
         .slice(-12)
         .map((line) => `${node.name} ${line}`),
     );
-    return [...said, ...logged, ...servers];
+    return [...this.ears.since(sinceMs), ...logged, ...servers];
   }
 
   /** The services end in order first, and the auditors' files are then whole. Returns what is wrong with them. */
@@ -254,13 +215,8 @@ export class ChaosStage {
   async #order(what: string, answer: Promise<unknown>): Promise<void> {
     await answer.catch((error: unknown) => {
       if (!(error instanceof BatonError)) throw error;
-      this.#hear(`${what} refused: ${error.message}`);
+      this.ears.hear(`${what} refused: ${error.message}`);
     });
-  }
-
-  #hear(line: string): void {
-    this.#heard.push({ atMs: monotonicMs(), line });
-    if (this.#heard.length > HEARD_KEPT) this.#heard.shift();
   }
 }
 
@@ -327,7 +283,7 @@ export async function openChaosStage(network: Network, disks: Disks, o: StageOpt
           BATON__GRPC__HOST: host,
           BATON_CHAOS_CLOCK: clockFile(folder.path, site),
           NODE_OPTIONS: hooks(instance, o.plant)
-            .map((hook) => `--import=${hook}`)
+            .map((hook) => `--import=${pathToFileURL(hook)}`)
             .join(" "),
         };
         return { enter, env };
