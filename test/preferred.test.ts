@@ -37,7 +37,7 @@ async function dieWhileBehind(
 async function appliedAll(s: Stage, node: string): Promise<true | null> {
   const n = s.lab.node(node);
   if (s.lab.flavour === "mariadb") {
-    const [row] = await n.query<Record<string, string>>("SHOW REPLICA STATUS");
+    const [row] = await n.query<Record<string, string>>("SHOW ALL SLAVES STATUS");
     return row?.Gtid_IO_Pos === row?.Gtid_Slave_Pos ? true : null;
   }
   const [row] = await n.query<{ all: number }>(
