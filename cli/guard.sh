@@ -3,9 +3,17 @@
 # The parent holds this shell's standard input open. When it closes (the parent is gone, kill -9 included)
 # or SIGTERM comes, the program gets SIGTERM, and SIGKILL if it is still there 5 s later.
 trap '' INT HUP
+end() {
+  told=yes
+  [ -z "$program" ] || { kill -TERM "$program" && kill -CONT "$program"; } 2>/dev/null
+}
+# Before there is a program: a SIGTERM that came between two of these lines would leave it without a guard.
+program='' told=''
+trap end TERM
 exec 3<&0
 "$@" </dev/null 3<&- &
 program=$!
+[ -z "$told" ] || end
 (
   # Its own descriptors only: a reader of the program's output must see it end with the program.
   exec >/dev/null 2>&1
@@ -20,7 +28,6 @@ program=$!
 ) &
 watch=$!
 exec 3<&-
-trap 'kill -TERM "$program" 2>/dev/null; kill -CONT "$program" 2>/dev/null' TERM
 while :; do
   wait "$program"
   code=$?
