@@ -3,12 +3,30 @@
 # The parent holds this shell's standard input open. When it closes (the parent is gone, kill -9 included)
 # or SIGTERM comes, the program gets SIGTERM, and SIGKILL if it is still there 5 s later.
 trap '' INT HUP
+
+# finish PID, in a shell of its own
+finish() {
+  kill -TERM "$1" && kill -CONT "$1"
+  tries=0
+  while kill -0 "$1" && [ "$tries" -lt 50 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+    # One that came between its fork and its exec is lost.
+    [ "$tries" -ne 2 ] || kill -TERM "$1"
+  done
+  kill -KILL "$1"
+}
+
 end() {
   told=yes
-  [ -z "$program" ] || { kill -TERM "$program" && kill -CONT "$program"; } 2>/dev/null
+  [ -z "$program" ] || {
+    finish "$program" >/dev/null 2>&1 &
+    finishing=$!
+  }
 }
+
 # Before there is a program: a SIGTERM that came between two of these lines would leave it without a guard.
-program='' told=''
+program='' told='' finishing=''
 trap end TERM
 exec 3<&0
 "$@" </dev/null 3<&- &
@@ -18,13 +36,7 @@ program=$!
   # Its own descriptors only: a reader of the program's output must see it end with the program.
   exec >/dev/null 2>&1
   read -r line <&3
-  kill -TERM "$program" && kill -CONT "$program"
-  tries=0
-  while kill -0 "$program" && [ "$tries" -lt 50 ]; do
-    sleep 0.1
-    tries=$((tries + 1))
-  done
-  kill -KILL "$program"
+  finish "$program"
 ) &
 watch=$!
 exec 3<&-
@@ -33,5 +45,6 @@ while :; do
   code=$?
   kill -0 "$program" 2>/dev/null || break
 done
-kill -KILL "$watch" 2>/dev/null
+# shellcheck disable=SC2086
+kill -KILL "$watch" $finishing 2>/dev/null
 exit "$code"
