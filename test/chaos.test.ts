@@ -120,6 +120,7 @@ describe.skipIf(hindrance !== null)("chaos", () => {
     expect(rounds.map((round) => round.faults)).toEqual(faults.map((fault) => [fault, "switchover"]));
     // The faults were made: without them the switchovers would have passed the pen on.
     expect(rounds.map(({ failovers }) => failovers)).toEqual([0, 0]);
+    expect(rounds.flatMap((round) => round.orders_refused)).toEqual([]);
   });
 
   it("ends at Ctrl-C, in the middle of a round, and leaves nothing behind", {
