@@ -9,11 +9,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { cannotNetwork, type RoundResult } from "@baton/lab/chaos";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, describe, expect, it } from "vitest";
 
 const repository = new URL("..", import.meta.url).pathname;
 const hindrance = cannotNetwork();
 if (hindrance !== null) console.log(`test/chaos.test.ts runs no chaos here: ${hindrance.message}`);
+
+/** Where a run of ours puts its folders: other runs on this machine, also of other tests, have theirs elsewhere. */
+const ownTmp = mkdtempSync(join(tmpdir(), "chaos-"));
+afterAll(() => rmSync(ownTmp, { recursive: true, force: true }));
 
 let running: ChildProcess | undefined;
 afterEach(async () => {
@@ -27,6 +31,7 @@ afterEach(async () => {
 function chaos(...args: string[]): { child: ChildProcess; lines: string[]; said: string[] } {
   const child = spawn(process.execPath, ["cli/main.ts", "lab", "chaos", ...args], {
     cwd: repository,
+    env: { ...process.env, TMPDIR: ownTmp },
     stdio: ["ignore", "pipe", "pipe"],
   });
   running = child;
@@ -36,22 +41,13 @@ function chaos(...args: string[]): { child: ChildProcess; lines: string[]; said:
   return { child, lines, said };
 }
 
-/** Processes that have one of the run's folders in their command line, the folders, and named namespaces. */
+/** The run's folders, processes that have one of them in their command line, and named namespaces. */
 function leftBehind(before: ReadonlySet<string>): string[] {
-  const folders = readdirSync(tmpdir()).filter(
-    (name) => /^baton-(lab-chaos|chaos)-/.test(name) && !before.has(name),
-  );
-  const namespaces = existsSync("/run/netns")
-    ? readdirSync("/run/netns").filter((name) => !before.has(name))
-    : [];
   const processes = readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
-    .flatMap((pid) => {
-      const command = commandOf(pid);
-      const ofRun = /baton-(lab-chaos|chaos)-[\w-]+/.exec(command)?.[0];
-      return ofRun !== undefined && !before.has(ofRun) ? [command] : [];
-    });
-  return [...folders, ...namespaces, ...processes];
+    .map(commandOf)
+    .filter((command) => command.includes(ownTmp));
+  return [...readdirSync(ownTmp), ...namespaces().filter((name) => !before.has(name)), ...processes];
 }
 
 function commandOf(pid: string): string {
@@ -62,15 +58,13 @@ function commandOf(pid: string): string {
   }
 }
 
-/** What other runs on this machine have there already. */
-function present(): Set<string> {
-  const namespaces = existsSync("/run/netns") ? readdirSync("/run/netns") : [];
-  return new Set([...readdirSync(tmpdir()), ...namespaces]);
+function namespaces(): string[] {
+  return existsSync("/run/netns") ? readdirSync("/run/netns") : [];
 }
 
 describe.skipIf(hindrance !== null)("chaos", () => {
   it("holds in a few rounds, and leaves nothing behind", { timeout: 240_000 }, async () => {
-    const before = present();
+    const before = new Set(namespaces());
     const faults = "kill,hang,host-cut,probers-cut,pair-kill,nats-kill,executor-dies-at-step,replica-kill";
     const { child, lines, said } = chaos("--seed", "31", "--rounds", "4", "--faults", faults, "--json");
     const [code] = await once(child, "close");
@@ -126,7 +120,7 @@ describe.skipIf(hindrance !== null)("chaos", () => {
   it("ends at Ctrl-C, in the middle of a round, and leaves nothing behind", {
     timeout: 240_000,
   }, async () => {
-    const before = present();
+    const before = new Set(namespaces());
     const { child, lines, said } = chaos("--seed", "1", "--rounds", "50", "--faults", "client-cut");
     await new Promise<void>((resolve) => {
       const look = setInterval(() => {
