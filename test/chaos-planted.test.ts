@@ -20,8 +20,18 @@ afterEach(async () => {
   }
 });
 
+/** A switchover that Baton did not begin, as for a cluster that is not fit at that moment, shows nothing: it is ordered once more, in another run. */
 async function violations(plant: string, fault: string): Promise<RoundResult["violations"]> {
-  const options = ["--plant", plant, "--each", "--faults", fault, "--seed", "1", "--json"];
+  for (const seed of [1, 2]) {
+    const round = await played(plant, fault, seed);
+    if (round.violations.length > 0) return round.violations;
+    console.log(`${plant} was not found; refused: ${round.orders_refused.join("; ") || "nothing"}`);
+  }
+  return [];
+}
+
+async function played(plant: string, fault: string, seed: number): Promise<RoundResult> {
+  const options = ["--plant", plant, "--each", "--faults", fault, "--seed", String(seed), "--json"];
   const child = spawn(process.execPath, ["cli/main.ts", "lab", "chaos", ...options], {
     cwd: repository,
     stdio: ["ignore", "pipe", "pipe"],
@@ -32,32 +42,33 @@ async function violations(plant: string, fault: string): Promise<RoundResult["vi
     text(child.stderr),
     once(child, "exit"),
   ]);
-  expect(code, said).toBe(1);
   const lines = out.trim().split("\n").filter(Boolean);
   expect(lines, said).toHaveLength(1);
-  return (JSON.parse(lines[0] as string) as RoundResult).violations;
+  const round = JSON.parse(lines[0] as string) as RoundResult;
+  expect(code, said).toBe(round.violations.length > 0 ? 1 : 0);
+  return round;
 }
 
-const code = (wanted: string) => expect.objectContaining({ code: wanted });
+const violation = (wanted: string) => expect.objectContaining({ code: wanted });
 
 describe.skipIf(hindrance !== null)("chaos finds", () => {
   it("a fence of one acker too few: it refuses for another reason, or not at all", {
     timeout: 300_000,
   }, async () => {
-    expect(await violations("fence-too-few", "pair-cut")).toContainEqual(code("wrong-refusal"));
+    expect(await violations("fence-too-few", "pair-cut")).toContainEqual(violation("wrong-refusal"));
   });
 
   it("a candidate opened before it has applied what it received: writes are lost", {
     timeout: 300_000,
   }, async () => {
-    expect(await violations("skip-apply-wait", "kill-lagging")).toContainEqual(code("lost"));
+    expect(await violations("skip-apply-wait", "kill-lagging")).toContainEqual(violation("lost"));
   });
 
   it("a candidate opened before the commit, which then cannot be made: it takes writes beside the primary", {
     timeout: 300_000,
   }, async () => {
     const found = await violations("open-before-commit", "switchover+executor-cut-at-step=before:commit");
-    expect(found).toContainEqual(code("second-pen"));
+    expect(found).toContainEqual(violation("second-pen"));
   });
 
   it("a node lock that nobody takes: one that overslept freezes the primary that its successor has opened again", {

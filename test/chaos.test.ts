@@ -15,8 +15,9 @@ const repository = new URL("..", import.meta.url).pathname;
 const hindrance = cannotNetwork();
 if (hindrance !== null) console.log(`test/chaos.test.ts runs no chaos here: ${hindrance.message}`);
 
-const home = mkdtempSync(join(tmpdir(), "baton-chaos-test-"));
-afterAll(() => rmSync(home, { recursive: true, force: true }));
+/** Where a run of ours puts its folders: other runs on this machine, also of other tests, have theirs elsewhere. */
+const ownTmp = mkdtempSync(join(tmpdir(), "chaos-"));
+afterAll(() => rmSync(ownTmp, { recursive: true, force: true }));
 
 let running: ChildProcess | undefined;
 afterEach(async () => {
@@ -30,8 +31,8 @@ afterEach(async () => {
 function chaos(...args: string[]): { child: ChildProcess; lines: string[]; said: string[] } {
   const child = spawn(process.execPath, ["cli/main.ts", "lab", "chaos", ...args], {
     cwd: repository,
+    env: { ...process.env, TMPDIR: ownTmp },
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, TMPDIR: home },
   });
   running = child;
   const [lines, said]: [string[], string[]] = [[], []];
@@ -40,16 +41,13 @@ function chaos(...args: string[]): { child: ChildProcess; lines: string[]; said:
   return { child, lines, said };
 }
 
-/**
- * What is in the run's own folder for temporary files, processes that have that in their command line, and namespaces that were not there
- * before. Other runs of chaos have folders of their own.
- */
+/** The run's folders, processes that have one of them in their command line, and named namespaces. */
 function leftBehind(before: ReadonlySet<string>): string[] {
   const processes = readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .map(commandOf)
-    .filter((command) => command.includes(home));
-  return [...readdirSync(home), ...namespaces().filter((name) => !before.has(name)), ...processes];
+    .filter((command) => command.includes(ownTmp));
+  return [...readdirSync(ownTmp), ...namespaces().filter((name) => !before.has(name)), ...processes];
 }
 
 function commandOf(pid: string): string {
@@ -116,6 +114,7 @@ describe.skipIf(hindrance !== null)("chaos", () => {
     expect(rounds.map((round) => round.faults)).toEqual(faults.map((fault) => [fault, "switchover"]));
     // The faults were made: without them the switchovers would have passed the pen on.
     expect(rounds.map(({ failovers }) => failovers)).toEqual([0, 0]);
+    expect(rounds.flatMap((round) => round.orders_refused)).toEqual([]);
   });
 
   it("ends at Ctrl-C, in the middle of a round, and leaves nothing behind", {

@@ -122,6 +122,7 @@ function brokenRound(seed: number, plan: RoundPlan, error: unknown, beganMs: num
     outcome: "failed",
     codes: [],
     diagnoses: [],
+    orders_refused: [],
     downtime_ms: tookMs,
     took_ms: tookMs,
     acknowledged: 0,

@@ -128,6 +128,7 @@ export async function playRound(
       expects: right.expects,
       outcome: failed ? "failed" : kept ? "recovered" : "refused",
       codes: [...new Set(record.refusals)],
+      orders_refused: stage.ordersRefused.filter(({ atMs }) => atMs >= faultMs).map(({ why }) => why),
       diagnoses: shown(stage, faultMs, standing.healingMs),
       downtime_ms: Math.round(longestSilence(acks, faultMs - 100, settledMs)),
       took_ms: Math.round(monotonicMs() - startedMs),

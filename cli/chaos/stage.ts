@@ -51,6 +51,8 @@ export class ChaosStage {
   readonly bus: Bus;
   readonly #folder: OwnFolder;
   readonly ears: Ears;
+  /** Orders of ours, as a person's, that were refused. */
+  readonly ordersRefused: { why: string; atMs: number }[] = [];
 
   constructor(network: Network, disks: Disks, lab: Lab, system: System, bus: Bus, folder: OwnFolder) {
     this.network = network;
@@ -215,6 +217,7 @@ export class ChaosStage {
   async #order(what: string, answer: Promise<unknown>): Promise<void> {
     await answer.catch((error: unknown) => {
       if (!(error instanceof BatonError)) throw error;
+      this.ordersRefused.push({ why: `${what}: ${error.message}`, atMs: monotonicMs() });
       this.ears.hear(`${what} refused: ${error.message}`);
     });
   }

@@ -10,6 +10,7 @@ const round = (main: string, change: Partial<RoundResult> = {}): RoundResult => 
   outcome: "recovered",
   codes: [],
   diagnoses: [],
+  orders_refused: [],
   downtime_ms: 100,
   took_ms: 9_000,
   acknowledged: 50,

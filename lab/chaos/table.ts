@@ -12,6 +12,8 @@ export interface RoundResult {
   codes: string[];
   /** What on-call was shown while the fault stood, in order; `healthy` is left out. */
   diagnoses: string[];
+  /** What a person ordered in the round and Baton refused, and why: a switchover that is the fault itself was then none. */
+  orders_refused: string[];
   /** The longest time without an answer for any client. */
   downtime_ms: number;
   took_ms: number;
