@@ -37,6 +37,11 @@ export interface LabNodeSetup {
   ownClock: boolean;
 }
 
+export interface RootSession {
+  query<T = Record<string, unknown>>(sql: string, params?: unknown[]): Promise<T[]>;
+  end(): void;
+}
+
 /** One real mysqld or mariadbd: its process, its data and the faults that can be done to it. */
 export class LabNode {
   readonly name: string;
@@ -218,8 +223,8 @@ export class LabNode {
     }
   }
 
-  /** Runs statements as root on a connection that stays open, and so keeps the locks that they took. Returns its end. */
-  async hold(sql: string): Promise<() => Promise<void>> {
+  /** A connection as root that stays open: for locks that are to be kept, and for what must be undone where nobody gets in any more. */
+  async attach(): Promise<RootSession> {
     const connection = await createConnection({
       socketPath: this.socket,
       user: "root",
@@ -228,13 +233,25 @@ export class LabNode {
     });
     // It may end with its server: then it holds nothing any more.
     connection.on("error", () => undefined);
+    return {
+      query: async <T>(sql: string, params: unknown[] = []) => {
+        const [rows] = await connection.query({ sql, values: params, timeout: queryTimeoutMs });
+        return (Array.isArray(rows) ? rows : []) as T[];
+      },
+      end: () => connection.destroy(),
+    };
+  }
+
+  /** Runs statements as root on a connection that stays open, and so keeps the locks that they took. Returns its end. */
+  async hold(sql: string): Promise<() => Promise<void>> {
+    const session = await this.attach();
     try {
-      await connection.query({ sql, timeout: queryTimeoutMs });
+      await session.query(sql);
     } catch (error) {
-      connection.destroy();
+      session.end();
       throw error;
     }
-    return async () => connection.destroy();
+    return async () => session.end();
   }
 
   /** The text of its error log so far. */

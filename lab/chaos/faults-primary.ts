@@ -26,12 +26,16 @@ export async function unlogged(node: LabNode, sql: string): Promise<void> {
   await node.query(`${lift[0]}; SET sql_log_bin=0; ${sql}; SET sql_log_bin=1; ${lift[1]}`);
 }
 
-export async function killSessions(node: LabNode, user: string): Promise<void> {
-  const rows = await node.query<{ id: number }>(
-    "SELECT processlist_id AS id FROM performance_schema.threads WHERE processlist_user = ?",
+/**
+ * KILL of every connection of the account. The threads of a replica bear the name of who started it, and are no connections: to kill them
+ * stops replication for good.
+ */
+export async function killSessions(root: Pick<LabNode, "query">, user: string): Promise<void> {
+  const rows = await root.query<{ id: number }>(
+    "SELECT processlist_id AS id FROM performance_schema.threads WHERE processlist_user = ? AND name = 'thread/sql/one_connection'",
     [user],
   );
-  for (const { id } of rows) await node.query(`KILL ${id}`).catch(() => undefined);
+  for (const { id } of rows) await root.query(`KILL ${id}`).catch(() => undefined);
 }
 
 export const onPrimary: readonly Fault[] = [
@@ -133,11 +137,15 @@ export const onPrimary: readonly Fault[] = [
     expects: "keep",
     refusals: [],
     make: async ({ primary }) => {
-      // root over the socket file keeps a way in: the one connection above the limit is for administrators.
-      await primary.query("SET GLOBAL max_connections=1");
-      await killSessions(primary, "baton");
-      await killSessions(primary, "app");
-      return async () => void (await primary.query("SET GLOBAL max_connections=200"));
+      // With the replicas' connections it is full: only who is in can undo it.
+      const root = await primary.attach();
+      await root.query("SET GLOBAL max_connections=1");
+      await killSessions(root, "baton");
+      await killSessions(root, "app");
+      return async () => {
+        await root.query("SET GLOBAL max_connections=200").catch(revive(primary));
+        root.end();
+      };
     },
   },
   {

@@ -29,6 +29,9 @@ export async function failover(op: Operation): Promise<void> {
     }
   }
   await carryForward(op);
+  // It is done while the old primary's lock is held, or not at all.
+  shutting.givenUp = true;
+  await shutting.ended;
 }
 
 /** The fencing of the old primary itself, which may outlast a fence that has enough receivers. */

@@ -14,11 +14,13 @@ export async function givePenBack(op: Operation, why: Refusal, touched: Touched)
   await op.confirmMine();
   const failure = await op.step("roll-back", async () => {
     const astray = op.takenOver ? (before?.receiverOn ?? []) : [...touched.moved];
+    const unrestored: string[] = [];
     const [penBack] = await Promise.all([
       touched.frozen && before?.writable.includes(old) === true ? open(op, old) : null,
-      ...astray.map((node) => moveBack(op, node)),
+      ...astray.map(async (node) => {
+        if (!(await moveBack(op, node))) unrestored.push(node);
+      }),
     ]);
-    const unrestored: string[] = [];
     if (touched.stopped && candidate !== null && before?.receiverOn.includes(candidate))
       await op
         .hand(candidate, op.declared.policy.deadlines.openMs)
@@ -66,8 +68,11 @@ export async function givePenBack(op: Operation, why: Refusal, touched: Touched)
   });
 }
 
-/** A replica that was, or was about to be, pointed at the candidate follows the primary again; one that fails is led home by the decider. */
-async function moveBack(op: Operation, node: string): Promise<void> {
+/**
+ * A replica that was, or was about to be, pointed at the candidate follows the primary again. False: it could not be asked, and its
+ * receiver may stand; it is led home by the decider, which would take it for stopped by a person otherwise.
+ */
+async function moveBack(op: Operation, node: string): Promise<boolean> {
   const { openMs } = op.declared.policy.deadlines;
   const to = op.declared.nodes[op.intent.candidate ?? ""];
   try {
@@ -76,8 +81,10 @@ async function moveBack(op: Operation, node: string): Promise<void> {
     op.assertMine();
     if (r?.sourceHost === to?.host && r?.sourcePort === to?.port) await redirect(op, hand, op.intent.node);
     else if (r?.receiver === "off") await startAgain(op, hand);
+    return true;
   } catch {
     op.assertMine();
+    return false;
   }
 }
 

@@ -29,6 +29,8 @@ export class SessionHand implements Hand {
   readonly dialect: Dialect;
   readonly #session: Session;
   readonly #giveBack: (session: Session) => void;
+  /** The session may be another operation's by now. */
+  #released = false;
 
   private constructor(
     node: string,
@@ -146,10 +148,11 @@ export class SessionHand implements Hand {
   }
 
   get closed(): boolean {
-    return this.#session.closed;
+    return this.#released || this.#session.closed;
   }
 
   async run(sql: string | readonly string[], deadlineMs: number): Promise<Row[][]> {
+    if (this.#released) throw new Refusal("node-lost", `${this.node}: its lock was given back`);
     try {
       return await this.#session.queryAll(typeof sql === "string" ? sql : sql.join(";"), { deadlineMs });
     } catch (error) {
@@ -166,7 +169,8 @@ export class SessionHand implements Hand {
   }
 
   async release(): Promise<void> {
-    if (this.#session.closed) return;
+    if (this.closed) return;
+    this.#released = true;
     try {
       await this.#session.query(this.dialect.releaseNodeLock, { deadlineMs: RELEASE_MS });
       this.#giveBack(this.#session);
@@ -176,6 +180,6 @@ export class SessionHand implements Hand {
   }
 
   destroy(): void {
-    this.#session.destroy();
+    if (!this.#released) this.#session.destroy();
   }
 }

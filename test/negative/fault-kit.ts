@@ -48,11 +48,11 @@ export async function all(...faults: (() => Promise<Undo>)[]): Promise<Undo> {
   return undo;
 }
 
-/** KILL of every session of the account on the node. */
+/** KILL of every connection of the account on the node. A replica's own threads bear the name of who started it, and are none. */
 export async function killSessions(stage: Stage, node: string, user: string): Promise<void> {
   const lab = stage.lab.node(node);
   const rows = await lab.query<{ id: number }>(
-    "SELECT processlist_id id FROM performance_schema.threads WHERE processlist_user = ?",
+    "SELECT processlist_id id FROM performance_schema.threads WHERE processlist_user = ? AND name = 'thread/sql/one_connection'",
     [user],
   );
   for (const { id } of rows) await lab.query(`KILL ${id}`).catch(() => undefined);
