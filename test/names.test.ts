@@ -169,7 +169,7 @@ async function sessions(): Promise<number[]> {
   const rows = await stage.lab
     .node("n1")
     .query<{ id: number }>(
-      "SELECT processlist_id id FROM performance_schema.threads WHERE processlist_user = 'baton'",
+      "SELECT processlist_id id FROM performance_schema.threads WHERE processlist_user = 'baton' AND name = 'thread/sql/one_connection'",
     );
   return rows.map(({ id }) => id);
 }
