@@ -10,6 +10,8 @@ import {
 } from "@baton/contracts";
 import { monotonicMs } from "@baton/lab";
 
+/** As services/decider/alert.ts tells them. */
+const TOLD_AFTER_MS = 1_000;
 const HEARD_KEPT = 2_000;
 /** Whose executors can be armed (services/executor/fault-point.ts). */
 const ARMED_KINDS: ReadonlySet<string | null> = new Set(["failover", "switchover", "rebuild"]);
@@ -18,17 +20,19 @@ export class Ears {
   readonly #heard: { atMs: number; line: string }[] = [];
   readonly #ordered = new Set<string>();
   readonly #ended = new Set<string>();
-  /** Refusals that deciders named, with when. */
-  readonly refusals: { code: RefusalCode; atMs: number }[] = [];
+  readonly #refusals: { code: RefusalCode; decider: string; atMs: number; untilMs: number | null }[] = [];
   /** What deciders said is the matter, with when. */
   readonly diagnoses: { code: string; atMs: number }[] = [];
 
   constructor(bus: Bus, cluster: string) {
     const about = { cluster };
     bus.subscribe(MESSAGES.diagnosis, about, (d: Diagnosis) => {
+      const atMs = monotonicMs();
+      for (const said of this.#refusals)
+        if (said.decider === d.decider && said.code !== d.refusal) said.untilMs ??= atMs;
       if (d.code === "failover-not-possible" && d.refusal !== null)
-        this.refusals.push({ code: d.refusal, atMs: monotonicMs() });
-      this.diagnoses.push({ code: d.code, atMs: monotonicMs() });
+        this.#refusals.push({ code: d.refusal, decider: d.decider, atMs, untilMs: null });
+      this.diagnoses.push({ code: d.code, atMs });
       this.hear(`diagnosis ${d.code} by ${d.decider}: ${d.summary}`);
     });
     bus.subscribe(MESSAGES.intent, about, (i: Intent) => {
@@ -43,6 +47,15 @@ export class Ears {
         this.#ended.add(e.operation);
       this.hear(`event ${e.type} ${e.outcome ?? ""}: ${e.summary}`);
     });
+  }
+
+  /**
+   * Refusals that deciders named, with when. Those that were taken back within a second were told nobody: where another decider has just
+   * failed over, what is seen of it comes before the state that explains it.
+   */
+  get refusals(): { code: RefusalCode; atMs: number }[] {
+    const nowMs = monotonicMs();
+    return this.#refusals.filter(({ atMs, untilMs }) => (untilMs ?? nowMs) - atMs >= TOLD_AFTER_MS);
   }
 
   /** How many failovers, switchovers and rebuilds. */

@@ -167,9 +167,33 @@ export function createBus(process: Process, nats: Nats, ears: Ears): SimulatedBu
     },
     subscribe(message, _given, handler) {
       if (message.type === "sample") samples.push(handler as unknown as (typeof samples)[number]);
+      if (message.type === "confirm") {
+        const hear = handler as unknown as (question: unknown, meta: unknown) => void;
+        nats.confirmers.set(process, (question, respond) => hear(question, { traceparent: TRACE, respond }));
+        cleanup.push(() => nats.confirmers.delete(process));
+      }
       return () => undefined;
     },
-    request: async () => [],
+    request: (_message, question, _reply, o) =>
+      new Promise((resolve) => {
+        const answers: unknown[] = [];
+        const end = () => resolve(answers as never);
+        timeline.after(o.maxWaitMs, process, end);
+        /** By way of NATS, if it can be reached from there. */
+        const send = (from: Process, to: Process, run: () => void): void =>
+          from.emit(() => {
+            if (nats.reaches(from)) network.datagram(NATS_HOST, to.host, to, run);
+          });
+        for (const [decider, hear] of nats.confirmers)
+          send(process, decider, () =>
+            hear(question, (answer) =>
+              send(decider, process, () => {
+                answers.push(answer);
+                if (answers.length >= (o.maxReplies ?? 1)) end();
+              }),
+            ),
+          );
+      }),
     async consume(_messages, o, handler) {
       const puller: Puller = {
         process,

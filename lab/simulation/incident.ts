@@ -216,6 +216,7 @@ export class Incident {
 
   #stateChanged(state: ClusterState): void {
     this.enliven();
+    this.promises.wrote(state);
     this.trace(
       "state",
       `${state.phase}@${state.epoch} primary ${state.primary}${state.operation === null ? "" : ` ${state.operation.id} by ${state.operation.executor}`}${state.quarantined.length === 0 ? "" : ` quarantined ${state.quarantined}`}${state.operation === null && state.last !== null ? ` after ${state.last.id}: ${state.last.outcome} ${state.last.code ?? ""}` : ""}`,

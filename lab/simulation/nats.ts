@@ -242,6 +242,9 @@ export class Nats {
     return bucket;
   }
 
+  /** Who hears the question of an executor, and answers it or not. */
+  readonly confirmers = new Map<Process, (question: unknown, respond: (answer: unknown) => void) => void>();
+
   reaches(process: Process): boolean {
     return this.up && this.network.open(process.host, NATS_HOST);
   }

@@ -3,7 +3,7 @@
  * the bus, the JSON Schema files, the AsyncAPI document and docs/subjects.md are made.
  */
 import type { z } from "zod";
-import { Alert, Diagnosis, Event, Intent, ProbeRequest, Sample, Step } from "./payloads.ts";
+import { Alert, ConfirmRequest, Diagnosis, Event, Intent, ProbeRequest, Sample, Step } from "./payloads.ts";
 
 export const SUBJECT_ROOT = "baton.v1";
 
@@ -60,6 +60,15 @@ export const MESSAGES = {
     from: "decider",
     to: "executor",
     what: "what must be done, from which state",
+  }),
+  confirm: define({
+    type: "confirm",
+    schema: ConfirmRequest,
+    tokens: ["cluster"],
+    carrier: "core",
+    from: "executor",
+    to: "decider",
+    what: "how old is the judgement behind this failover? Whoever ordered it answers",
   }),
   step: define({
     type: "step",

@@ -37,6 +37,19 @@ export type ProbeRequest = z.infer<typeof ProbeRequest>;
 export const ProbeReply = z.object({ cluster: Name, prober: Name, region: Name, samples: z.array(Sample) });
 export type ProbeReply = z.infer<typeof ProbeReply>;
 
+export const ConfirmRequest = z.object({ cluster: Name, operation: OperationId, executor: Name });
+export type ConfirmRequest = z.infer<typeof ConfirmRequest>;
+
+export const ConfirmReply = z.object({
+  cluster: Name,
+  operation: OperationId,
+  decider: Name,
+  judgedAgoMs: Ms.describe(
+    "since that was judged which the order rests on, by the decider's monotonic clock",
+  ),
+});
+export type ConfirmReply = z.infer<typeof ConfirmReply>;
+
 export const ProberVote = z.object({
   prober: Name,
   region: Name,

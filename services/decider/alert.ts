@@ -25,12 +25,18 @@ const DATA_AT_RISK: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
 ]);
 
 /**
+ * Where another decider has just failed over, what is seen of it comes before the state that explains it: for that moment no failover is
+ * possible, and nobody need be woken.
+ */
+const REFUSED_MS = 1_000;
+
+/**
  * A critical fault is told at once. A lesser one is told when it has stood for so long: what Baton mends by itself in a
  * second, a node on its way home above all, wakes nobody. In a maintenance the people who are at it know of what they do: null
  * for what is not told before it is over.
  */
 export function alertAfterMs(d: Diagnosis, inMaintenance: boolean): number | null {
-  const afterMs = d.severity === "critical" ? 0 : 5_000;
+  const afterMs = d.code === "failover-not-possible" ? REFUSED_MS : d.severity === "critical" ? 0 : 5_000;
   if (!inMaintenance || d.code === "healthy" || DATA_AT_RISK.has(d.code)) return afterMs;
   return d.severity === "critical" ? IN_MAINTENANCE_MS : null;
 }

@@ -268,8 +268,10 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   // Two histories compete: a person chooses, and until then every further step might be the wrong one.
   if ((state.undecided ?? []).length > 0) return null;
   const failedLast = state.last !== null && state.last.outcome !== "completed";
+  // A failover whose order came too late was none: it is judged anew, and at once.
+  const tooLate = state.last?.kind === "failover" && state.last.code === "state-changed";
   const mayTry = (kind: OperationKind) =>
-    !failedLast || state.last?.kind !== kind || now - sinceMs >= s.retryMs;
+    !failedLast || tooLate || state.last?.kind !== kind || now - sinceMs >= s.retryMs;
   if (DEATHS.has(verdict.code))
     return mayTry("failover")
       ? { ...order("failover", state.primary, verdict.summary), ...stated(picture, now) }

@@ -4,6 +4,7 @@
  * state it starts from), so the name is the message id and a second copy is dropped by the stream.
  */
 import type { ClusterState, Intent, LockHolder, NodeStatus, OperationKind } from "@baton/contracts";
+import { ORDER_VALID_MS } from "@baton/protocol";
 import type { Order } from "./decide.ts";
 
 /** What this file needs of the bus. */
@@ -27,11 +28,6 @@ export interface OrderPorts {
 
 export type OrderResult = { ok: true; operation: string; by: "me" | "another" } | { ok: false; why: string };
 
-/**
- * What an order rests on is old after this time, as when NATS was away or this process slept on the way to the lock: then it is not
- * given, but judged anew. A primary that has come back meanwhile must not be replaced.
- */
-const VALID_MS = 2_000;
 /** Another decider that holds the lock has this long to append its intent; then we append the same one. */
 const PEER_GRACE_MS = 250;
 /**
@@ -86,7 +82,7 @@ export async function giveOrder(
     }
   }
   const tookMs = ports.now() - decidedMs;
-  if (tookMs > VALID_MS) {
+  if (tookMs > ORDER_VALID_MS) {
     await ports.lockRemove(cluster, lockRevision).catch(() => false);
     return { ok: false, why: `the lock was had only after ${Math.round(tookMs)} ms; it is judged anew` };
   }
@@ -115,7 +111,7 @@ export async function giveOrder(
       await ports.append(intent, {
         msgId: operation,
         expectLastSubjectSequence: expected,
-        deadlineMs: VALID_MS,
+        deadlineMs: ORDER_VALID_MS,
       });
       return { ok: true, operation, by: "me" };
     } catch (error) {

@@ -1,6 +1,14 @@
 /** The decider's shell: feeds what arrives on the bus to the core, one picture a cluster, and carries out its effects. */
 import { type Bus, BusConflict } from "@baton/bus";
-import { ALL_CLUSTERS, type Alert, BatonError, type Brake, type Diagnosis, MESSAGES } from "@baton/contracts";
+import {
+  ALL_CLUSTERS,
+  type Alert,
+  BatonError,
+  type Brake,
+  type ConfirmReply,
+  type Diagnosis,
+  MESSAGES,
+} from "@baton/contracts";
 import { type ServiceContext, startTrace } from "@baton/runtime";
 import { adviceAlert, alertAfterMs, alertFor, flapAlert, repairLimitAlert } from "./alert.ts";
 import { viewCluster } from "./answer.ts";
@@ -14,7 +22,7 @@ import { planRepair } from "./commands/repair.ts";
 import { planOrder } from "./commands/switchover.ts";
 import { downtime, maintenance, tellEnded } from "./commands/windows.ts";
 import { decide, type Effect, type Order, type Settings } from "./decide.ts";
-import { giveOrder, type OrderPorts, type OrderResult } from "./order.ts";
+import { giveOrder, type OrderPorts, type OrderResult, operationName } from "./order.ts";
 import { emptyPicture, type Input, type Picture } from "./picture.ts";
 import { Planner } from "./planner.ts";
 import { leftToPerson } from "./repairs.ts";
@@ -27,6 +35,8 @@ const LOOK_EVERY_MS = 10;
 /** A person's order waits for the lock of an operation that has just ended. */
 const RELEASE_TRIES = 20;
 const RELEASE_EVERY_MS = 100;
+/** An executor asks within milliseconds. */
+const MOST_JUDGED = 100;
 
 export type WatcherContext = Pick<ServiceContext, "bus" | "log" | "instance" | "config">;
 
@@ -39,6 +49,8 @@ export class Watcher {
   readonly #pictures = new Map<string, Picture>();
   readonly #sequences = new Map<string, number>();
   readonly #waiting = new Map<string, Set<() => void>>();
+  /** operation → when what it rests on was judged, for executors that ask (`confirm`) */
+  readonly #judged = new Map<string, number>();
   readonly #alerts = new Map<string, NodeJS.Timeout>();
   /** cluster → the last fault that was told, while its end has not been */
   readonly #told = new Map<string, Diagnosis>();
@@ -114,6 +126,17 @@ export class Watcher {
         onReady: () => {
           this.#known.declared = true;
         },
+      }),
+      bus.subscribe(MESSAGES.confirm, {}, ({ cluster, operation }, meta) => {
+        const judgedMs = this.#judged.get(operation);
+        if (judgedMs === undefined) return;
+        const judgedAgoMs = performance.now() - judgedMs;
+        meta.respond?.({
+          cluster,
+          operation,
+          decider: this.#ctx.instance,
+          judgedAgoMs,
+        } satisfies ConfirmReply);
       }),
       bus.subscribe(MESSAGES.sample, {}, (sample, meta) => {
         // Samples of clusters that nobody declared are of no use and would be kept for ever.
@@ -324,6 +347,7 @@ export class Watcher {
 
   async #give(picture: Picture, order: Order, traceparent: string): Promise<OrderResult> {
     const { cluster } = picture;
+    if (order.kind === "failover") this.#judge(operationName(cluster, order));
     return giveOrder(
       cluster,
       order,
@@ -334,6 +358,15 @@ export class Watcher {
       Date.now(),
       this.#ports(traceparent),
     );
+  }
+
+  #judge(operation: string): void {
+    this.#judged.delete(operation);
+    this.#judged.set(operation, performance.now());
+    for (const oldest of this.#judged.keys()) {
+      if (this.#judged.size <= MOST_JUDGED) break;
+      this.#judged.delete(oldest);
+    }
   }
 
   /** The picture once every node has been looked at since its state last changed, or as it is after a second. */

@@ -24,6 +24,8 @@ export interface Ports {
   readonly executor: string;
   now(): number;
   nowUnixMs(): number;
+  /** How old the judgement behind the intent is, as its decider says within `withinMs`; null: it does not. */
+  judgedAgoMs(intent: Intent, withinMs: number): Promise<number | null>;
   /** Compare-and-set of baton_state; null when the revision is not the last. */
   writeState(cluster: string, state: ClusterState, revision: number): Promise<number | null>;
   readState(cluster: string): Promise<{ value: ClusterState; revision: number } | null>;

@@ -96,6 +96,7 @@ export async function rehearse(): Promise<void> {
     executor: "rehearsal",
     now: () => performance.now(),
     nowUnixMs: () => Date.now(),
+    judgedAgoMs: async () => null,
     readState: async () => null,
     writeState: async (_cluster, state) => {
       JSON.stringify(ClusterState.parse(state));

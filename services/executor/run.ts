@@ -2,7 +2,16 @@
  * One intent, from its arrival to the end of its operation: fresh, taken over from a dead executor, or too late.
  */
 import type { Before, ClusterState, DeclaredCluster, Intent, OperationKind } from "@baton/contracts";
-import { ackersOf, claim, declined, describeWindow, downtimeOf, heldBack, takeOver } from "@baton/protocol";
+import {
+  ackersOf,
+  claim,
+  declined,
+  describeWindow,
+  downtimeOf,
+  heldBack,
+  ORDER_VALID_MS,
+  takeOver,
+} from "@baton/protocol";
 import { adopt } from "./adopt.ts";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { degrade, restore } from "./degrade.ts";
@@ -90,12 +99,14 @@ export async function runIntent(
       await op.step("claim", async () => {
         if (entry === "fresh") {
           await heedBrakes(op);
-          if (intent.kind === "failover")
-            await op.reach(
-              ackersOf(declared, intent.node, op.state.quarantined),
-              declared.policy.deadlines.fenceMs,
-              REACH_MS,
-            );
+          if (intent.kind === "failover") {
+            const ackers = ackersOf(declared, intent.node, op.state.quarantined);
+            const [judgedAgoMs] = await Promise.all([
+              ports.judgedAgoMs(intent, REACH_MS),
+              op.reach(ackers, declared.policy.deadlines.fenceMs, REACH_MS),
+            ]);
+            await heedAge(op, judgedAgoMs);
+          }
         }
         const next =
           entry === "take-over"
@@ -186,6 +197,20 @@ async function tellNeverBegan(op: Operation): Promise<void> {
     detail: {},
   });
   await op.letGo(PUBLISH_MS);
+}
+
+/**
+ * A decider that slept between its judgement and its order may have slept through the primary's return. Whoever ordered it says by its
+ * own clock how old the judgement is; where it says nothing (null), it is gone, and another would have judged alike.
+ */
+async function heedAge(op: Operation, judgedAgoMs: number | null): Promise<void> {
+  if (judgedAgoMs === null || judgedAgoMs <= ORDER_VALID_MS) return;
+  const { intent, ports } = op;
+  await op.change(declined(op.state, intent, ports.executor, "state-changed", ports.nowUnixMs()));
+  throw new Refusal(
+    "state-changed",
+    `nothing was touched: the order rests on what was judged ${(judgedAgoMs / 1_000).toFixed(1)} s ago, and is judged anew`,
+  );
 }
 
 const REIGN_CHANGING: ReadonlySet<OperationKind> = new Set<OperationKind>([

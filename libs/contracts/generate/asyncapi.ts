@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { COMMANDS, CommandError } from "../commands.ts";
 import { MESSAGES, type MessageDefinition, STREAMS, SUBJECT_ROOT } from "../messages.ts";
-import { ProbeReply } from "../payloads.ts";
+import { ConfirmReply, ProbeReply } from "../payloads.ts";
 import { draft07Components, draft07Of, type Json, type JsonObject } from "./schemas.ts";
 
 const schemaRef = (name: string) => `#/components/schemas/${name}`;
@@ -120,13 +120,15 @@ export function asyncApiDocument(version: string): JsonObject {
     const common = {
       channel: ref(`#/channels/${type}`),
       messages: [ref(`#/channels/${type}/messages/${type}`)],
-      ...(type === "probe" ? { reply: reply("probe-reply", ["probe-reply"]) } : {}),
+      ...(type === "probe" || type === "confirm" ? { reply: reply(`${type}-reply`, [`${type}-reply`]) } : {}),
     };
     operations[`send-${type}`] = { action: "send", summary: `Sent by ${message.from}.`, ...common };
     operations[`receive-${type}`] = { action: "receive", summary: `Received by ${message.to}.`, ...common };
   }
   plain("probe-reply", "a prober's samples; one reply of each prober", ProbeReply);
   channels["probe-reply"] = replyChannel("replies to probe", ["probe-reply"]);
+  plain("confirm-reply", "the age of a decider's judgement", ConfirmReply);
+  channels["confirm-reply"] = replyChannel("replies to confirm", ["confirm-reply"]);
 
   for (const [verb, command] of Object.entries(COMMANDS)) {
     const request = `command-${verb}-request`;

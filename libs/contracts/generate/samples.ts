@@ -148,6 +148,7 @@ export const SAMPLES: Record<string, Json> = {
     unseen: { ms: 900, transactions: 5 },
     nodes: { n1: null, n2: status },
   },
+  confirm: { cluster: "shop", operation: "failover-shop-4-1", executor: "executor-a" },
   step: {
     cluster: "shop",
     operation,
@@ -193,6 +194,12 @@ export const SAMPLES: Record<string, Json> = {
     atUnixMs: 1_700_000_000_000,
   },
   "probe-reply": { cluster: "shop", prober: "prober-a", region: "east", samples: [sample] },
+  "confirm-reply": {
+    cluster: "shop",
+    operation: "failover-shop-4-1",
+    decider: "decider-a",
+    judgedAgoMs: 3.5,
+  },
   "command-status-request": { cluster: null },
   "command-status-reply": {
     decider: "decider-a",

@@ -23,6 +23,11 @@ export function publishedSchemas(): PublishedSchema[] {
     title: "probe-reply: a prober's answer to probe",
     schema: contracts.ProbeReply,
   });
+  all.push({
+    name: "confirm-reply",
+    title: "confirm-reply: a decider's answer to confirm",
+    schema: contracts.ConfirmReply,
+  });
   for (const [verb, command] of Object.entries(contracts.COMMANDS)) {
     all.push({
       name: `command-${verb}-request`,
