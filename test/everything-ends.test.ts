@@ -154,29 +154,25 @@ it("a replica that hangs in the middle of a fence that is given up is led home a
   expect(report.split).toEqual([]);
 });
 
-it("an order that comes when the state has moved on: it ends, and nothing is touched", async () => {
-  stage = await startStage();
-  const s = stage;
-  const found = await s.bus.bucket("baton_state").get("shop");
+/** An order for a failover of a primary that is well, as of a decider that nobody knows. */
+async function orderOf(s: Stage, operation: string, stateRevision: number, lockRevision: number) {
   const { epoch } = await s.status();
-  const operation = "failover-shop-late";
   await s.bus.append(MESSAGES.intent, {
     operation,
     cluster: "shop",
     kind: "failover",
     node: "n1",
     epoch,
-    stateRevision: (found?.revision as number) - 1,
-    lockRevision: 0,
+    stateRevision,
+    lockRevision,
     diagnosis: "primary-dead",
-    reason: "the state was seen as it was before",
+    reason: "the primary was seen as it was before",
     decider: "late",
     candidate: null,
     nodes: {},
   });
   const ended = await s.event("operation-ended", (e) => e.operation === operation);
   expect(ended).toMatchObject({ outcome: "rolled-back", code: "state-changed" });
-  expect(await s.bus.bucket("baton_state").get("shop")).toMatchObject({ revision: found?.revision });
   await s.until("the audit knows its end", async () => {
     const { operations } = await s.bus.command(
       "history",
@@ -185,5 +181,26 @@ it("an order that comes when the state has moved on: it ends, and nothing is tou
     );
     return operations.find((o) => o.operation === operation)?.outcome === "rolled-back" ? true : null;
   });
-  expect((await s.whole()).primary).toBe("n1");
+  for (const node of ["n2", "n3"]) expect(await receiver(s, node)).toBe("ON");
+  expect(await s.whole()).toMatchObject({ primary: "n1", epoch });
+}
+
+it("an order that comes when the state has moved on: it ends, and nothing is touched", async () => {
+  stage = await startStage();
+  const found = await stage.bus.bucket("baton_state").get("shop");
+  await orderOf(stage, "failover-shop-late", (found?.revision as number) - 1, 0);
+  expect(await stage.bus.bucket("baton_state").get("shop")).toMatchObject({ revision: found?.revision });
+});
+
+it("an order of a decider that slept over it: it ends, and nothing is touched", async () => {
+  stage = await startStage();
+  const { bus } = stage;
+  const operation = "failover-shop-slept";
+  bus.subscribe(MESSAGES.confirm, {}, ({ cluster, operation: asked }, meta) => {
+    if (asked === operation) meta.respond?.({ cluster, operation, decider: "late", judgedAgoMs: 5_000 });
+  });
+  const holder = { operation, kind: "failover" as const, holder: "late", sinceUnixMs: Date.now() };
+  const lock = await bus.bucket("baton_locks").create("shop", holder);
+  const found = await bus.bucket("baton_state").get("shop");
+  await orderOf(stage, operation, found?.revision as number, lock as number);
 });
