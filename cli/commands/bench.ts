@@ -11,7 +11,8 @@ import { duration } from "../view/amounts.ts";
 import { paint, wantsColour } from "../view/colour.ts";
 import { columns } from "../view/columns.ts";
 
-const IDLE_MS = 30_000;
+/** A look costs a third of a millisecond, and the kernel counts in tens: so many looks that the figure means something. */
+const IDLE_MS = 60_000;
 const CALM_MS = 1_000;
 const WHOLE_MS = 60_000;
 
