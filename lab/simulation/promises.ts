@@ -41,8 +41,8 @@ export class Promises {
   /** When it was last anything but well: dead, stopped, or cut off from anybody. */
   readonly #harmedMs = new Map<string, number>();
   readonly #harmed: (node: string) => boolean;
-  /** Those ordered that have not begun. */
-  readonly #failovers = new Map<string, Intent>();
+  /** Failovers that were ordered for no reason, and have not begun. */
+  readonly #groundless = new Map<string, Intent>();
 
   constructor(state: () => ClusterState, nowMs: () => number, harmed: (node: string) => boolean) {
     this.#state = state;
@@ -111,22 +111,23 @@ export class Promises {
       );
   }
 
-  /** An intent was stored. */
+  /** An intent was stored: for a failover there must be a reason. */
   ordered(intent: Intent): void {
-    if (intent.kind === "failover") this.#failovers.set(intent.operation, intent);
-  }
-
-  /** The state was written: for a failover that begins there must be a reason. */
-  wrote(state: ClusterState): void {
-    const intent = this.#failovers.get(state.operation?.id ?? "");
-    if (intent === undefined || state.phase !== "fencing") return;
-    this.#failovers.delete(intent.operation);
+    if (intent.kind !== "failover") return;
     const harmedMs = this.#harmed(intent.node) ? this.#nowMs() : this.#harmedMs.get(intent.node);
     if (harmedMs === undefined || this.#nowMs() - harmedMs > CAUSE_MS)
-      this.break(
-        "no-failover-of-the-healthy",
-        `${intent.operation} has begun, and nothing had happened to ${intent.node}: ${intent.reason}`,
-      );
+      this.#groundless.set(intent.operation, intent);
+  }
+
+  /** The state was written: an order without a reason must not be carried out. */
+  wrote(state: ClusterState): void {
+    const intent = this.#groundless.get(state.operation?.id ?? "");
+    if (intent === undefined || state.phase !== "fencing") return;
+    this.#groundless.delete(intent.operation);
+    this.break(
+      "no-failover-of-the-healthy",
+      `${intent.operation} has begun, and nothing had happened to ${intent.node} when it was ordered: ${intent.reason}`,
+    );
   }
 
   harm(node: string): void {

@@ -278,6 +278,25 @@ describe("a primary that was lost before its reign began", () => {
   });
 });
 
+describe("a primary that is read-only with semi-sync off, its start the second in which it was last open", () => {
+  const closed = (s: Scene) => {
+    const open = s.status("n1");
+    const semiSync = { ...(open.semiSync as NonNullable<typeof open.semiSync>), source: false };
+    s.now += 300;
+    for (const n of ["n2", "n3"]) s.sample(n);
+    s.sample("n1", "p1", { status: { ...open, readOnly: true, semiSync } });
+    return s.orders();
+  };
+  it("was closed by a person, who is left alone", () => {
+    expect(closed(calmCluster())).toEqual([]);
+  });
+  it("is opened when it has refused connections in between: its server ended", () => {
+    const s = calmCluster();
+    s.refused("n1");
+    expect(closed(s)).toEqual(["reopen n1"]);
+  });
+});
+
 describe("a primary that an operation closed and could not open again", () => {
   it.each([
     [undefined, []],

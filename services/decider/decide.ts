@@ -359,7 +359,7 @@ function bootedReadOnly(picture: Picture): boolean {
   if (status?.serverUuid !== picture.state?.value.primaryUuid || status?.semiSync?.source !== false)
     return false;
   const openedS = picture.openedStartS ?? picture.state?.value.primaryStartedUnixS;
-  return openedS === undefined || !isSameStart(openedS, status.startedUnixS);
+  return picture.endedSinceOpen || openedS === undefined || !isSameStart(openedS, status.startedUnixS);
 }
 
 function vouchFor(picture: Picture, node: string, now: number, s: Settings): Vouch | null {

@@ -79,6 +79,8 @@ export interface Picture {
   readonly faults: readonly Fault[];
   /** When the primary's server started that was last seen writable in this reign, by its own clock. */
   readonly openedStartS: number | null;
+  /** It has refused connections since it was last seen to accept writes: its server ended, whatever second it started in again. */
+  readonly endedSinceOpen: boolean;
   /** The order given from this revision of the state, so that it is given once; none is given from it again before `untilMs`. */
   readonly ordered: { readonly stateRevision: number; readonly untilMs: number } | null;
   /** node → when its ledger entry was last written from here */
@@ -113,6 +115,7 @@ export function emptyPicture(cluster: string, now: number): Picture {
     astraySince: new Map(),
     faults: [],
     openedStartS: null,
+    endedSinceOpen: false,
     ordered: null,
     vouchedMs: new Map(),
   };
@@ -170,6 +173,7 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
         ),
         faults: [],
         openedStartS: sameReign(picture.state?.value, input.state) ? picture.openedStartS : null,
+        endedSinceOpen: sameReign(picture.state?.value, input.state) && picture.endedSinceOpen,
         astraySince: new Map(),
       };
     case "state-known":
@@ -217,7 +221,10 @@ function foldSample(picture: Picture, sample: Sample, now: number): Picture {
   ofNode.set(sample.prober, { sample, atMs: now });
   const seen = new Map(picture.seen);
   seen.set(sample.node, ofNode);
-  if (sample.status === null) return { ...picture, seen };
+  const isPrimary = sample.node === picture.state?.value.primary;
+  // Twice, so that it is a fact (DETECTION.md, Threshold).
+  const ended = isPrimary && sample.outcome === "refused" && sample.attempts >= 2;
+  if (sample.status === null) return { ...picture, seen, endedSinceOpen: picture.endedSinceOpen || ended };
   const statuses = new Map(picture.statuses);
   statuses.set(sample.node, { status: sample.status, atMs: now });
   const { readOnly, serverUuid, startedUnixS } = sample.status;
@@ -228,6 +235,7 @@ function foldSample(picture: Picture, sample: Sample, now: number): Picture {
     statuses,
     writing: writingAfter(picture, sample, now),
     openedStartS: open ? startedUnixS : picture.openedStartS,
+    endedSinceOpen: picture.endedSinceOpen && !(isPrimary && open),
   };
 }
 
