@@ -112,8 +112,11 @@ describe("an executor asleep before a step of a failover", () => {
     writer.fault(s.lab.node("n1").killNow());
     const sleeper = await asleep(s);
     await writer.recovered(40_000);
-    const ended = await s.event("operation-ended", (e) => e.kind === "failover", 40_000);
-    expect(ended.outcome).toBe("completed");
+    // What rests on an order that nobody had begun is by then too old for its successor: it is judged anew.
+    const outcomes = step === "claim" ? ["rolled-back", "completed"] : ["completed"];
+    const ends = () => s.events.filter((e) => e.type === "operation-ended" && e.kind === "failover");
+    await s.until("it has ended", () => (ends().length === outcomes.length ? true : null), 40_000);
+    expect(ends().map(({ outcome }) => outcome)).toEqual(outcomes);
     await wakeInVain(s, sleeper, steps, step);
     await goOn(s, writer);
   });
