@@ -169,6 +169,7 @@ test("a malformed message is counted, said and taken away for good", async () =>
   bad.set("ce-source", "stranger");
   stranger.publish(`baton.v1.intent.${cluster}`, "{", { headers: bad });
   stranger.publish(`baton.v1.intent.${cluster}`, "{}");
+  await stranger.flush();
   await append(b, cluster, 7);
   await until(() => got.length === 1);
   expect(got).toEqual([7]);

@@ -22,6 +22,7 @@ export async function shut(
 ): Promise<NodeStatus> {
   const before = await hand.status(deadlineMs);
   if (before.readOnly && before.superReadOnly && before.semiSync?.source !== true) return before;
+  if (op.intent.kind === "failover" && !before.readOnly) await op.noteWritable(hand.node);
   const helper = await op.helper(hand, deadlineMs);
   try {
     if (isGivenUp()) throw new Refusal("node-lost", `${hand.node}: it was not shut, the operation had ended`);

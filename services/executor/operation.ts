@@ -168,6 +168,19 @@ export class Operation {
     return this.#confirming;
   }
 
+  /**
+   * Keeps in the state that this node accepted writes when the operation came, where the decider did not know: so that whoever rolls back
+   * opens it again. After the commit point nobody does.
+   */
+  noteWritable(node: string): Promise<void> {
+    return this.#inTurn(async () => {
+      const { phase, operation } = this.state;
+      if (phase !== "fencing" || operation === null || operation.before.writable.includes(node)) return;
+      const before = { ...operation.before, writable: [...operation.before.writable, node] };
+      await this.#write({ ...this.state, operation: { ...operation, before } });
+    });
+  }
+
   /** From now on this operation must not touch anything: its sessions are dropped, its next step throws. */
   supersede(code: RefusalCode, why: string): void {
     if (this.#superseded !== null) return;

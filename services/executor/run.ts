@@ -30,6 +30,8 @@ import { switchover } from "./switchover.ts";
 const PUBLISH_MS = 5_000;
 /** Replicas answer in a round trip; one that has not answered by now is asked again when it is fenced. */
 const REACH_MS = 20;
+/** A decider that lives answers in less than a millisecond, or as soon as its machine lets it; only for one that has died is this waited out. */
+const CONFIRM_MS = 500;
 
 export type Found = { value: ClusterState; revision: number } | null;
 
@@ -102,7 +104,7 @@ export async function runIntent(
           if (intent.kind === "failover") {
             const ackers = ackersOf(declared, intent.node, op.state.quarantined);
             const [judgedAgoMs] = await Promise.all([
-              ports.judgedAgoMs(intent, REACH_MS),
+              ports.judgedAgoMs(intent, CONFIRM_MS),
               op.reach(ackers, declared.policy.deadlines.fenceMs, REACH_MS),
             ]);
             await heedAge(op, judgedAgoMs);
