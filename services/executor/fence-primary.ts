@@ -60,7 +60,7 @@ async function untilHeldOff(op: Operation, helper: Hand, hand: Hand, deadlineMs:
 
 /**
  * Not taken as done when the server says that it is not surely held off: a moment later it may be closed, or this executor have slept and
- * the server given the closing up, which then says so. @throws MysqlFault 1205 of the closing; Refusal deadline-exceeded
+ * the server given the closing up, which then says so. @throws Refusal node-lost (of the closing, errno 1205), deadline-exceeded
  */
 async function letWaitersGo(
   op: Operation,
@@ -69,15 +69,14 @@ async function letWaitersGo(
   deadlineMs: number,
 ): Promise<void> {
   const untilMs = op.ports.now() + deadlineMs;
-  let givenUp: Promise<never> | null = null;
+  let givenUp: unknown = null;
   closing.catch((error: unknown) => {
-    givenUp = Promise.reject(error);
-    givenUp.catch(() => undefined);
+    givenUp = error;
   });
   while (op.ports.now() < untilMs) {
     const answers = await helper.run(helper.dialect.letWaitersGo, deadlineMs);
     if (Number(answers.at(-1)?.[0]?.still ?? 0) === 0) return;
-    if (givenUp !== null) await givenUp;
+    if (givenUp !== null) throw givenUp;
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
   throw new Refusal("deadline-exceeded", `${helper.node}: writes that wait for acks could not be let go`);
