@@ -54,6 +54,7 @@ function statusOf(server: Mysqld): Row {
     sro: server.superReadOnly ? 1 : 0,
     gtidMode: "ON",
     rlr: server.o.relayLogRecovery ? 1 : 0,
+    feeds: 1,
     executed: textOf(server.executed),
     counters: {
       Uptime: nowS - Math.floor(server.startedMs / 1_000),

@@ -139,6 +139,20 @@ export const DIAGNOSES = {
     action:
       "Baton shuts all but the lawful primary, records what each holds, and quarantines the others. Only where both histories hold writes that replicas acknowledged, a person chooses.",
   },
+  "primary-lost-history": {
+    severity: "critical",
+    meaning:
+      "The primary has not what it was seen to hold, or what replicas have of its own: an older disk, a snapshot, or a lost tail.",
+    action:
+      "It is not opened; Baton fails over to a replica that holds all. Where none can be promoted: bring them back, or `baton failover <cluster> --accept-loss <gtids>`.",
+  },
+  "undeclared-acker": {
+    severity: "critical",
+    meaning:
+      "More semi-sync replicas are attached to the primary than declared ones can be: a server that Baton does not know acknowledges writes.",
+    action:
+      "A failover is refused (durability-unproven), since the last writes may be on that server alone. Declare it (`baton apply`), or stop its semi-sync: SHOW REPLICAS on the primary names it.",
+  },
   "semi-sync-too-few-ackers": {
     severity: "warning",
     meaning: "Fewer ackers are attached to the primary than a write needs.",
@@ -211,8 +225,16 @@ export const REFUSALS = {
   "durability-unproven": {
     severity: "critical",
     meaning:
-      "When the primary was last seen, writes did not wait for acks (semi-sync was off or not installed), so it may have acknowledged writes that no replica has.",
-    action: "Bring the old primary back: Baton gives it its pen back. Then mend semi-sync: baton check.",
+      "It is not proven that each acknowledged write is held by k replicas: writes were seen not to wait for acks, an undeclared server acknowledges, or no evidence has been seen yet.",
+    action:
+      "Bring the old primary back: Baton opens it again. Then mend semi-sync: baton check. When it is gone for good: `baton failover <cluster> --accept-unproven`.",
+  },
+  "mark-missed": {
+    severity: "critical",
+    meaning:
+      "The node that would be opened lacks writes that the primary was seen to have executed: they would be lost. The message names them, and who holds them.",
+    action:
+      "Bring back a node that holds them; Baton goes on by itself. When they are gone for good: `baton failover <cluster> --accept-loss <gtids>`.",
   },
   "loss-above-limit": {
     severity: "critical",

@@ -37,6 +37,13 @@ export const SemiSyncStatus = z.object({
   afterSync: z.boolean(),
   clients: z.number().int().describe("ackers attached"),
   waiting: z.number().int().describe("sessions waiting for an ack now"),
+  offs: z
+    .number()
+    .int()
+    .optional()
+    .describe(
+      "Rpl_semi_sync_source_no_times: how often the source has stopped waiting for acks since its start",
+    ),
   replica: z.boolean().describe("rpl_semi_sync_replica_enabled"),
   replicaActive: z.boolean(),
 });
@@ -55,6 +62,10 @@ export const NodeStatus = z.object({
   gtidMode: z.boolean(),
   executed: GtidSetText,
   relayLogRecovery: z.boolean(),
+  feeds: z
+    .boolean()
+    .optional()
+    .describe("others can follow it: log_bin and log_replica_updates are on; absent: not told"),
   replica: ReplicaStatus.nullable().describe("null when no replication channel is configured"),
   semiSync: SemiSyncStatus.nullable().describe("null when the plugins are not installed"),
 });

@@ -1,7 +1,7 @@
 /** What the messages carry. Each schema is one row of the table in docs/subjects.md. */
 import { z } from "zod";
 import { DiagnosisCode, Outcome, RefusalCode, RepairCode, Severity } from "./codes.ts";
-import { Ms, Name, OperationId, UnixMs } from "./names.ts";
+import { GtidSetText, Ms, Name, OperationId, UnixMs } from "./names.ts";
 import { NodeStatus } from "./node-status.ts";
 import { OperationKind, OperationOutcome } from "./state.ts";
 
@@ -118,6 +118,19 @@ export const Intent = z.object({
     .object({ ms: Ms, transactions: z.number().int().min(0) })
     .optional()
     .describe("failover: since the primary was last read, and what it may have written in that time at most"),
+  mark: GtidSetText.optional().describe(
+    "the high-water mark as this decider knows it: what a node must hold to be opened",
+  ),
+  acceptLoss: z
+    .object({
+      gtids: GtidSetText.describe("writes of the mark that a person gives up"),
+      unproven: z
+        .boolean()
+        .describe("a person also accepts that writes may be lost which nobody has seen: durability-unproven"),
+      by: z.string().max(200),
+    })
+    .optional()
+    .describe("failover and reopen, ordered by a person"),
   nodes: z
     .record(Name, NodeStatus.nullable())
     .describe("the last status that the decider has seen of each node"),

@@ -90,6 +90,14 @@ export const REPAIRS_KEPT = 200;
 export const MadeRepair = z.object({ code: RepairCode, node: Name, endedUnixMs: UnixMs });
 export type MadeRepair = z.infer<typeof MadeRepair>;
 
+/** Writes that a person has given up by name: no node need hold them any more. */
+export const Forgone = z.object({
+  gtids: GtidSetText,
+  by: z.string().max(200),
+  atUnixMs: UnixMs,
+});
+export type Forgone = z.infer<typeof Forgone>;
+
 export const ClusterState = z.object({
   cluster: Name,
   epoch: z.number().int().min(1),
@@ -134,6 +142,9 @@ export const ClusterState = z.object({
     .int()
     .optional()
     .describe("start of the primary's server when it was opened last, by its own clock"),
+  forgone: Forgone.optional().describe(
+    "what a person gave up so that a primary could be opened: taken off the high-water mark",
+  ),
   undecided: z
     .array(Name)
     .optional()
@@ -142,6 +153,26 @@ export const ClusterState = z.object({
     ),
 });
 export type ClusterState = z.infer<typeof ClusterState>;
+
+/**
+ * The high-water mark of a cluster: what its primary was last seen to have executed, and whether its writes have waited for acks (SAFETY.md,
+ * "What the promises rest on"). Deciders only ever raise the set, by compare-and-set.
+ */
+export const Mark = z.object({
+  cluster: Name,
+  epoch: z.number().int().min(1),
+  primary: Name,
+  primaryUuid: z.string(),
+  executed: GtidSetText.describe("whoever is opened must hold it, but for what a person has given up"),
+  durability: z.object({
+    proven: z.boolean().describe("every acknowledged write is held by k members, as far as was ever seen"),
+    acks: z.number().int().min(1).describe("k, for which that is so"),
+    why: z.string().max(500).describe("what proves it, or what speaks against it"),
+    sinceUnixMs: UnixMs,
+  }),
+  decider: Name.describe("who wrote it"),
+});
+export type Mark = z.infer<typeof Mark>;
 
 export const LockHolder = z.object({
   operation: OperationId,

@@ -17,12 +17,12 @@ import { MARIADB_STATUS_SQL, MariadbEar, parseMariadbStatus } from "./status-mar
 
 const SERVER = `'uuid', @@server_uuid, 'id', @@server_id, 'version', @@version, 'nowS', UNIX_TIMESTAMP(),
 'ro', @@read_only, 'sro', @@super_read_only, 'gtidMode', @@gtid_mode, 'rlr', @@relay_log_recovery,
-'executed', @@gtid_executed`;
+'feeds', @@log_bin AND @@log_replica_updates, 'executed', @@gtid_executed`;
 
 /** One materialisation of all status variables costs 0.1 ms however few are asked for. */
 const COUNTERS = `(SELECT JSON_OBJECTAGG(VARIABLE_NAME, VARIABLE_VALUE) FROM performance_schema.global_status
 WHERE VARIABLE_NAME IN ('Uptime','Rpl_semi_sync_source_status','Rpl_semi_sync_source_clients',
-'Rpl_semi_sync_source_wait_sessions','Rpl_semi_sync_replica_status'))`;
+'Rpl_semi_sync_source_wait_sessions','Rpl_semi_sync_source_no_times','Rpl_semi_sync_replica_status'))`;
 
 /**
  * Received and executed are not of one moment: whoever needs received ⊆ executed as a fact must stop the receiver first.
@@ -142,6 +142,7 @@ export function parseStatus(sets: readonly Row[][]): NodeStatus {
     gtidMode: told.gtidMode === "ON",
     executed: oneLine(told.executed),
     relayLogRecovery: Number(told.rlr) === 1,
+    feeds: Number(told.feeds) === 1,
     replica: told.channel ? parseChannel(told.channel, told.workers ?? []) : null,
     semiSync: told.semiSync ? parseSemiSync(told.semiSync, count) : null,
   };
@@ -181,6 +182,9 @@ function parseSemiSync(v: Row, count: Readonly<Record<string, string>>): SemiSyn
     afterSync: v.waitPoint === "AFTER_SYNC",
     clients: Number(count.Rpl_semi_sync_source_clients ?? 0),
     waiting: Number(count.Rpl_semi_sync_source_wait_sessions ?? 0),
+    ...(count.Rpl_semi_sync_source_no_times === undefined
+      ? {}
+      : { offs: Number(count.Rpl_semi_sync_source_no_times) }),
     replica: Number(v.replica) === 1,
     replicaActive: count.Rpl_semi_sync_replica_status === "ON",
   };

@@ -1,6 +1,7 @@
 /** Who is promoted, and for each of the others why not (SAFETY.md, Failover 3). */
 import type { PromotionRule, RefusalCode } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
+import { markMissed } from "./mark.ts";
 
 export interface Contender {
   node: string;
@@ -17,6 +18,8 @@ export interface Contender {
   stranded: GtidSet;
   /** How late it applies; null when that is not known. */
   lagMs: number | null;
+  /** Nobody could follow it: it writes no binary log, or not what it applies. */
+  feedsNobody: boolean;
   quarantined: boolean;
   /** Why a person keeps it from being promoted; null: nobody does. */
   downtime: string | null;
@@ -26,11 +29,13 @@ export interface ChooseFacts {
   contenders: readonly Contender[];
   /** Declared replicas that are no contenders, and why. */
   absent?: readonly NotChosen[];
-  /** Contenders that were to catch up from another and did not make it, and why. */
+  /** Contenders that were to catch up, from another or with what they had received, and did not make it, and why. */
   missed?: ReadonlyMap<string, string>;
   oldPrimaryRegion: string;
   /** The last that is known of the old primary's own set; empty when nothing is. */
   primaryExecuted: GtidSet;
+  /** The high-water mark: all of it must be found among the contenders. Empty where writes need not wait for acks. */
+  mark?: GtidSet;
   acks: number;
   /** Who applies later than this comes after all others. */
   lagCeilingMs: number;
@@ -102,6 +107,18 @@ export function choose(facts: ChooseFacts): Choice {
     notChosen,
   });
 
+  // First of all: what is missing was acknowledged, and may be on a node that was not read.
+  const missed =
+    sound.length === 0
+      ? null
+      : markMissed(
+          `${sound.map((c) => c.node).join(", ")} together`,
+          union,
+          facts.mark ?? GtidSet.empty,
+          facts.contenders.filter((c) => c.quarantined).map((c) => [c.node, c.held] as const),
+        );
+  if (missed !== null) return refused("mark-missed", missed.reason);
+
   const complete = sound.filter((c) => lacks(c).isEmpty());
   if (sound.length > 0 && complete.length === 0) {
     for (const c of sound) notChosen.push({ node: c.node, reason: `lacks ${lacks(c)} that others hold` });
@@ -110,7 +127,7 @@ export function choose(facts: ChooseFacts): Choice {
 
   // One that holds all, nothing else, and can hand it on. It need not be one that may be promoted itself.
   const sources = complete.filter(
-    (c) => errant.get(c.node)?.isEmpty() && c.applierErrno === 0 && c.stranded.isEmpty(),
+    (c) => errant.get(c.node)?.isEmpty() && c.applierErrno === 0 && c.stranded.isEmpty() && !c.feedsNobody,
   );
   const eligible: Eligible[] = [];
   for (const c of sound) {
@@ -123,7 +140,7 @@ export function choose(facts: ChooseFacts): Choice {
         node: c.node,
         reason: `behind by ${behind.count()} transactions (${behind}), and nobody that it can follow has them`,
       });
-    else if (source !== null && facts.missed?.has(c.node))
+    else if (facts.missed?.has(c.node))
       notChosen.push({ node: c.node, reason: facts.missed.get(c.node) as string });
     else
       eligible.push({
@@ -166,6 +183,8 @@ function barTo(c: Contender, sound: readonly Contender[], errant: GtidSet): stri
   if (c.downtime !== null) return c.downtime;
   if (c.promotion === "never") return "promotion rule is never";
   if (c.applierErrno !== 0) return `applier stopped with error ${c.applierErrno}`;
+  if (c.feedsNobody)
+    return "it writes no binary log of what it applies: nobody could follow it (log_bin, log_replica_updates)";
   if (!c.stranded.isEmpty()) return `its applier stands, and starting it would throw away ${c.stranded}`;
   const older = sound.find((other) => series(other.version) < series(c.version));
   if (older !== undefined) return `${older.node} runs ${older.version} and cannot follow ${c.version}`;

@@ -15,6 +15,8 @@ export interface PlanFacts {
   statuses: ReadonlyMap<string, NodeStatus>;
   /** The primary's last known executed set, reachable or not. */
   primaryExecuted: GtidSet;
+  /** The high-water mark, without what a person has given up. */
+  mark?: GtidSet;
   vouches: ReadonlyMap<string, Vouch>;
   /** Nodes that a person has in hand, and why: they count as ackers, and are not promoted. */
   downtimes?: ReadonlyMap<string, string>;
@@ -61,6 +63,7 @@ export function contenderOf(
     applierErrno: status.replica?.applierErrno ?? 0,
     stranded: strandedIn(status),
     lagMs: status.replica?.delayMs ?? null,
+    feedsNobody: status.feeds === false,
     quarantined: quarantined.includes(node),
     downtime: downtimes.get(node) ?? null,
   };
@@ -108,6 +111,9 @@ export function planFailover(facts: PlanFacts): Plan {
           notChosen: [],
         };
   }
+  const mark = facts.mark ?? GtidSet.empty;
+  // The primary may be back without what it was seen to have executed.
+  const primaryExecuted = facts.primaryExecuted.union(mark);
   const choice = choose({
     contenders: reachable.map((n) =>
       contenderOf(n, facts.statuses.get(n) as NodeStatus, facts.declared, facts.quarantined, facts.downtimes),
@@ -116,7 +122,8 @@ export function planFailover(facts: PlanFacts): Plan {
       facts.statuses.has(n) ? null : "it cannot be reached",
     ),
     oldPrimaryRegion: facts.declared.nodes[facts.primary]?.region ?? "",
-    primaryExecuted: facts.primaryExecuted,
+    primaryExecuted,
+    mark: facts.loses === undefined ? mark : GtidSet.empty,
     acks: facts.loses === undefined ? acks : 0,
     lagCeilingMs,
   });
@@ -138,7 +145,7 @@ export function planFailover(facts: PlanFacts): Plan {
       ? null
       : lossOf({
           primaryUuid,
-          primaryExecuted: facts.primaryExecuted,
+          primaryExecuted,
           held: choice.union.union(heldBy(candidate)),
           unseen,
           unfenced: false,

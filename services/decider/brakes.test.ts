@@ -115,6 +115,7 @@ describe("the mode", () => {
       "shop: Baton would refuse to fail over now (ackers-unreachable)",
     ]);
     const t = calm({ mode: "advise" });
+    t.clients = 1;
     for (let i = 0; i < 3; i++) {
       t.now += 1_000;
       t.sample("n1");

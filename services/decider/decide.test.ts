@@ -242,6 +242,7 @@ describe("warm-up", () => {
 
   it("of a decider restarted in the middle takes the replicas' memory for a baseline, after 5 s", () => {
     const s = new Scene();
+    s.mark();
     s.steady();
     s.refused("n1");
     for (const n of ["n2", "n3"]) s.replica(n, lost);
@@ -258,6 +259,7 @@ describe("a primary that was lost before its reign began", () => {
   const blocked = { ...last, kind: "failover", outcome: "blocked" } as const;
   it("is failed over from, though nobody has seen it write", () => {
     const s = new Scene(4);
+    s.mark();
     s.steady({ last: blocked });
     const look = () => {
       s.refused("n1");
@@ -409,6 +411,7 @@ describe("a node out of its place", () => {
 
   it("is left alone when somebody stopped it on purpose", () => {
     const s = calmCluster();
+    s.clients = 1;
     s.feed({
       type: "vouch",
       node: "n3",

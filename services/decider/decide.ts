@@ -2,7 +2,7 @@
  * The decider's core: one input in, the next picture and what is to be done out. Pure: every decider that sees the
  * same inputs orders the same operation, by the same name.
  */
-import type { Diagnosis, DiagnosisCode, OperationKind, RepairCode, Vouch } from "@baton/contracts";
+import type { Diagnosis, DiagnosisCode, Mark, OperationKind, RepairCode, Vouch } from "@baton/contracts";
 import { DIAGNOSES } from "@baton/contracts";
 import { chooseDonor, isCalm, isSameStart, nextVouch } from "@baton/protocol";
 import { type Advice, adviceFor } from "./advise.ts";
@@ -18,6 +18,7 @@ import {
 } from "./brakes.ts";
 import { DEATHS, diagnose, type Verdict } from "./diagnose.ts";
 import { durabilityWish, noteAckers, unseenNow } from "./durability.ts";
+import { markDue, noteHistory } from "./mark.ts";
 import { awaken, fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { mayMend, newlyLimited, noteFaults, standingFaults } from "./repairs.ts";
@@ -54,6 +55,8 @@ export interface Order {
   repair?: RepairCode;
   /** A person wants empty transactions in place of a quarantine. */
   inject?: boolean;
+  /** Failover and reopen: what a person gives up. */
+  acceptLoss?: { gtids: string; unproven: boolean; by: string };
   /** Failover, where it may lose something: what nobody has seen of the primary's writes. */
   unseen?: { ms: number; transactions: number };
 }
@@ -70,7 +73,9 @@ export type Effect =
   | { type: "repair-limit"; code: RepairCode; node: string }
   /** A maintenance or a downtime has reached its end. */
   | { type: "set-aside-ended"; ended: SetAside }
-  | { type: "vouch"; vouch: Vouch };
+  | { type: "vouch"; vouch: Vouch }
+  /** The high-water mark, to be written behind this revision. */
+  | { type: "mark"; mark: Mark; revision: number };
 
 /** Between two requests to look now while the evidence is incomplete: an answer takes about 2 ms. */
 const LOOK_AGAIN_MS = 15;
@@ -95,6 +100,8 @@ export function decide(
   if (input.type === "tick") picture = forgetGone(picture, now);
   if (picture.declared === null || !picture.stateKnown) return { picture, effects };
 
+  if (input.type === "sample" && input.sample.status !== null)
+    picture = noteHistory(picture, input.sample.node, now, s);
   picture = noteFaults(suspect(picture, now, s), now, s);
   const verdict = diagnose(picture, now, s);
   picture = noteBaseline(picture, verdict);
@@ -140,6 +147,11 @@ export function decide(
       picture = { ...picture, vouchedMs: new Map(picture.vouchedMs).set(vouch.node, now) };
       effects.push({ type: "vouch", vouch });
     }
+  }
+  const due = markDue(picture, now, s.decider);
+  if (due !== null) {
+    picture = { ...picture, history: { ...picture.history, writtenMs: now } };
+    effects.push({ type: "mark", ...due });
   }
   return { picture, effects };
 }
@@ -272,7 +284,7 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   const tooLate = state.last?.kind === "failover" && state.last.code === "state-changed";
   const mayTry = (kind: OperationKind) =>
     !failedLast || tooLate || state.last?.kind !== kind || now - sinceMs >= s.retryMs;
-  if (DEATHS.has(verdict.code))
+  if (DEATHS.has(verdict.code) && verdict.refusal === null)
     return mayTry("failover")
       ? { ...order("failover", state.primary, verdict.summary), ...stated(picture, now) }
       : null;

@@ -5,6 +5,7 @@ import { answersAlone, isCalm, type Plan, planFailover } from "@baton/protocol";
 import { findPrimary } from "./adopt.ts";
 import { downtimeNow, downtimesNow, limitNow } from "./brakes.ts";
 import { unseenNow } from "./durability.ts";
+import { lostNow, markNow, undeclaredNow, unproven } from "./mark.ts";
 import { type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { standingFaults } from "./repairs.ts";
@@ -30,12 +31,14 @@ const SETTLE_MS = 200;
 export const DEATHS: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
   "primary-dead",
   "primary-dead-with-some-replicas",
+  "primary-lost-history",
 ]);
 
 /** Which problem names the whole cluster when there are several. */
 const GRAVITY: readonly DiagnosisCode[] = [
   "replica-writable",
   "semi-sync-off",
+  "undeclared-acker",
   "semi-sync-waiting",
   "semi-sync-too-few-ackers",
   "semi-sync-broken",
@@ -50,26 +53,8 @@ const GRAVITY: readonly DiagnosisCode[] = [
   "prober-blind",
 ];
 
-/**
- * The N−k+1 rule rests on every write having waited for k acks. Where the primary was last seen, in this reign, to answer
- * without them, no replica can prove anything.
- */
-function durabilityUnproven(picture: Picture): string | null {
-  const { primary } = picture.state?.value ?? {};
-  const known = picture.statuses.get(primary ?? "");
-  if (known === undefined || known.atMs <= (picture.state?.sinceMs ?? 0) || known.status.readOnly)
-    return null;
-  const semi = known.status.semiSync;
-  const acks = picture.declared?.policy.acks ?? 1;
-  if (semi?.source !== true || !semi.sourceActive)
-    return `${primary} was last seen answering writes that wait for no ack (semi-sync ${semi === null ? "not installed" : "off"})`;
-  return semi.acks >= acks
-    ? null
-    : `${primary} was last seen answering writes that wait for ${semi.acks} acks, and a failover reckons with ${acks}`;
-}
-
 /** Would a failover succeed now, and would Baton make it? What is not safe is said before what is only not due. */
-export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | null {
+export function planNow(picture: Picture, now: number, s: VoteSettings, isDead = false): Plan | null {
   if (picture.declared === null || picture.state === null) return null;
   const { primary, quarantined, undecided = [] } = picture.state.value;
   if (undecided.length > 0)
@@ -80,15 +65,16 @@ export function planNow(picture: Picture, now: number, s: VoteSettings): Plan | 
       notChosen: [],
     };
   const loses = unseenNow(picture, now);
-  const unproven = loses === undefined ? durabilityUnproven(picture) : null;
-  if (unproven !== null)
-    return { possible: false, refusal: "durability-unproven", reason: unproven, notChosen: [] };
+  const doubt = loses === undefined ? unproven(picture) : null;
+  if (doubt !== null)
+    return { possible: false, refusal: "durability-unproven", reason: doubt, notChosen: [] };
   const plan = planFailover({
     declared: picture.declared,
     primary,
     quarantined,
     statuses: reachedStatuses(picture, now, s),
     primaryExecuted: primaryExecuted(picture, primary),
+    mark: markNow(picture, now, s, isDead),
     vouches: picture.vouches,
     downtimes: downtimesNow(picture, now),
     ...(loses === undefined ? {} : { loses: { primaryUuid: picture.state.value.primaryUuid, ...loses } }),
@@ -181,7 +167,7 @@ function diagnoseDeath(picture: Picture, evidence: Evidence, now: number, s: Vot
     };
   }
   const said = describeReplicas(replicas);
-  const plan = planNow(picture, now, s);
+  const plan = planNow(picture, now, s, true);
   if (plan !== null && !plan.possible) {
     return {
       ...evidence,
@@ -238,6 +224,17 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
   const known = picture.statuses.get(primary);
   // Right after a change of state the last status may be of the time before it.
   const present = known !== undefined && known.atMs > state.sinceMs ? known.status : null;
+  const lost = present !== null && isCalm(state.value) ? lostNow(picture) : null;
+  if (lost !== null) {
+    const plan = planNow(picture, now, s, true);
+    const refusal = plan === null || plan.possible ? null : plan.refusal;
+    return {
+      ...evidence,
+      code: "primary-lost-history",
+      refusal,
+      summary: `${lost}.${plan === null || plan.possible ? "" : ` No failover now (${refusal}): ${plan.reason}.`}`,
+    };
+  }
   if (present?.readOnly === true && (known?.atMs ?? 0) > state.sinceMs + SETTLE_MS && isCalm(state.value))
     return {
       ...evidence,
@@ -262,6 +259,8 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
       node: primary,
       text: `${primary} answers writes that no replica has acknowledged`,
     });
+  const stranger = undeclaredNow(picture, now);
+  if (stranger !== null && !available) problems.push(stranger);
   if (semi?.source === true && semi.clients < semi.acks)
     problems.push({
       code: "semi-sync-too-few-ackers",

@@ -59,6 +59,8 @@ export async function giveOrder(
   decider: string,
   statuses: ReadonlyMap<string, NodeStatus>,
   nodes: readonly string[],
+  /** The high-water mark as this decider knows it. */
+  mark: string,
   lastSequence: number,
   nowUnixMs: number,
   ports: OrderPorts,
@@ -103,6 +105,8 @@ export async function giveOrder(
     ...(order.repair === undefined ? {} : { repair: order.repair }),
     ...(order.inject === true ? { inject: true } : {}),
     ...(order.unseen === undefined ? {} : { unseen: order.unseen }),
+    ...(mark === "" ? {} : { mark }),
+    ...(order.acceptLoss === undefined ? {} : { acceptLoss: order.acceptLoss }),
     nodes: Object.fromEntries(nodes.map((n) => [n, statuses.get(n) ?? null])),
   };
   let expected = lastSequence;

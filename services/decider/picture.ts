@@ -8,6 +8,7 @@ import type {
   ClusterState,
   DeclaredCluster,
   Diagnosis,
+  Mark,
   NodeStatus,
   Sample,
   Vouch,
@@ -16,6 +17,7 @@ import { GtidSet } from "@baton/mysql/gtid";
 import { type Brakes, NO_BRAKES } from "@baton/protocol";
 import { dateEnds, type SetAside } from "./brakes.ts";
 import type { Ackers } from "./durability.ts";
+import { afterChange, type History, learnMark, NO_HISTORY } from "./mark.ts";
 import type { Fault } from "./repairs.ts";
 import { noteWriting, type Writing } from "./writing.ts";
 
@@ -63,6 +65,10 @@ export interface Picture {
   /** node → the newest status any prober has read */
   readonly statuses: ReadonlyMap<string, KnownStatus>;
   readonly vouches: ReadonlyMap<string, Vouch>;
+  /** The high-water mark as it lies in NATS; null before that bucket has been read. */
+  readonly mark: { readonly value: Mark | null; readonly revision: number } | null;
+  /** What is known of the primary's history. */
+  readonly history: History;
   /** `<epoch>:<primary>` of the reign whose healthy baseline this decider has seen itself. */
   readonly baseline: string | null;
   /** Since when something has spoken against the primary; null while nothing does. */
@@ -106,6 +112,8 @@ export function emptyPicture(cluster: string, now: number): Picture {
     seen: new Map(),
     statuses: new Map(),
     vouches: new Map(),
+    mark: null,
+    history: NO_HISTORY,
     baseline: null,
     suspectSinceMs: null,
     lookedMs: Number.NEGATIVE_INFINITY,
@@ -129,6 +137,8 @@ export type Input =
   | { type: "brake"; of: keyof Brakes; brake: Brake | null }
   | { type: "brakes-known" }
   | { type: "vouch"; node: string; vouch: Vouch | null }
+  | { type: "mark"; mark: Mark | null; revision: number; decider: string }
+  | { type: "marks-known" }
   | { type: "order-failed"; stateRevision: number }
   | { type: "tick"; nowUnixMs: number };
 
@@ -172,6 +182,7 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
           input.nowUnixMs,
         ),
         faults: [],
+        history: afterChange(picture.history),
         openedStartS: sameReign(picture.state?.value, input.state) ? picture.openedStartS : null,
         endedSinceOpen: sameReign(picture.state?.value, input.state) && picture.endedSinceOpen,
         astraySince: new Map(),
@@ -188,6 +199,14 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
       else vouches.set(input.node, input.vouch);
       return { ...picture, vouches };
     }
+    case "mark":
+      return {
+        ...picture,
+        mark: { value: input.mark, revision: input.revision },
+        history: learnMark(picture.history, input.mark, input.decider),
+      };
+    case "marks-known":
+      return picture.mark === null ? { ...picture, mark: { value: null, revision: 0 } } : picture;
     case "order-failed":
       return picture.ordered?.stateRevision === input.stateRevision
         ? { ...picture, ordered: { ...picture.ordered, untilMs: now + ORDER_AGAIN_MS } }

@@ -131,19 +131,29 @@ export async function rehearse(settings: Settings): Promise<void> {
   if (order?.order.kind !== "failover")
     throw new Error("the rehearsal of a primary's death ended without an order");
   const statuses = new Map([...picture.statuses].map(([node, known]) => [node, known.status]));
-  await giveOrder(cluster, order.order, settings.decider, statuses, ["n1", "n2", "n3"], 0, Date.now(), {
-    lockCreate: async () => 1,
-    lockGet: async () => null,
-    lockUpdate: async () => null,
-    lockRemove: async () => true,
-    append: async (intent) => {
-      JSON.stringify(Intent.parse(intent));
-      return { sequence: 1 };
+  await giveOrder(
+    cluster,
+    order.order,
+    settings.decider,
+    statuses,
+    ["n1", "n2", "n3"],
+    history,
+    0,
+    Date.now(),
+    {
+      lockCreate: async () => 1,
+      lockGet: async () => null,
+      lockUpdate: async () => null,
+      lockRemove: async () => true,
+      append: async (intent) => {
+        JSON.stringify(Intent.parse(intent));
+        return { sequence: 1 };
+      },
+      isConflict: () => false,
+      lastSequence: async () => 0,
+      now: () => performance.now(),
+      stateMoves: async () => true,
+      state: () => null,
     },
-    isConflict: () => false,
-    lastSequence: async () => 0,
-    now: () => performance.now(),
-    stateMoves: async () => true,
-    state: () => null,
-  });
+  );
 }

@@ -2,6 +2,7 @@
 import {
   type ClusterState,
   DeclaredCluster,
+  type Mark,
   type NodeStatus,
   type ReplicaStatus,
   type Sample,
@@ -18,6 +19,8 @@ export class Scene {
   unixMs = 1_700_000_000_000;
   picture: Picture;
   effects: Effect[] = [];
+  /** Semi-sync replicas that the primary counts. */
+  clients = 2;
   readonly #seq = new Map<string, number>();
   readonly settings: Settings;
 
@@ -34,6 +37,21 @@ export class Scene {
     this.feed({ type: "declared", declared });
     this.feed({ type: "state-known" });
     this.feed({ type: "brakes-known" });
+    this.feed({ type: "marks-known" });
+  }
+
+  /** What a decider before this one left in NATS. */
+  mark(executed = `${uuid("n1")}:1-10`, proven = true, why = "seen"): Effect[] {
+    const mark: Mark = {
+      cluster: "shop",
+      epoch: 1,
+      primary: "n1",
+      primaryUuid: uuid("n1"),
+      executed,
+      durability: { proven, acks: 1, why, sinceUnixMs: 0 },
+      decider: "d0",
+    };
+    return this.feed({ type: "mark", mark, revision: 1, decider: "d1" });
   }
 
   feed(input: Input): Effect[] {
@@ -118,7 +136,7 @@ export class Scene {
             timeoutMs: 4_294_967_295,
             waitNoReplica: true,
             afterSync: true,
-            clients: 2,
+            clients: this.clients,
             waiting: 0,
             replica: false,
             replicaActive: false,

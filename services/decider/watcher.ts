@@ -60,7 +60,7 @@ export class Watcher {
   readonly #settings: Settings;
   readonly #planner: Planner;
   readonly #stops: (() => void | Promise<void>)[] = [];
-  readonly #known = { state: false, declared: false, brakes: false };
+  readonly #known = { state: false, declared: false, brakes: false, marks: false };
   #brakeOfAll: Brake | null = null;
 
   constructor(ctx: WatcherContext) {
@@ -98,6 +98,18 @@ export class Watcher {
         onChange: (key, vouch) => {
           const [cluster = "", node = ""] = key.split(".");
           this.#feed(cluster, { type: "vouch", node, vouch }, null);
+        },
+      }),
+      await bus.bucket("baton_marks").watch({
+        onChange: (cluster, mark, revision) =>
+          this.#feed(
+            cluster,
+            { type: "mark", mark, revision: mark === null ? 0 : revision, decider: this.#ctx.instance },
+            null,
+          ),
+        onReady: () => {
+          this.#known.marks = true;
+          for (const cluster of this.#pictures.keys()) this.#feed(cluster, { type: "marks-known" }, null);
         },
       }),
       await bus.bucket("baton_brakes").watch({
@@ -203,9 +215,9 @@ export class Watcher {
   }
 
   ready(): { ok: boolean; why?: string } {
-    return this.#known.state && this.#known.declared && this.#known.brakes
+    return this.#known.state && this.#known.declared && this.#known.brakes && this.#known.marks
       ? { ok: true }
-      : { ok: false, why: "the clusters, their states and their brakes have not been read from NATS yet" };
+      : { ok: false, why: "the clusters, their states, marks and brakes have not been read from NATS yet" };
   }
 
   /** @throws BatonError E_NO_ANSWER before the declarations have been read: a name that is not known yet is not unknown. */
@@ -233,6 +245,7 @@ export class Watcher {
         stateKnown: this.#known.state,
         brakes: { own: null, all: this.#brakeOfAll },
         brakesKnown: this.#known.brakes,
+        mark: this.#known.marks ? { value: null, revision: 0 } : null,
       };
     }
     const { picture, effects } = decide(before, input, now, this.#settings);
@@ -301,6 +314,14 @@ export class Watcher {
             log.warn({ err: error, cluster }, "the vouch ledger could not be written; it is tried again"),
           );
         return;
+      case "mark":
+        void bus
+          .bucket("baton_marks")
+          .update(cluster, effect.mark, effect.revision)
+          .catch((error: unknown) =>
+            log.warn({ err: error, cluster }, "the high-water mark could not be written; it is tried again"),
+          );
+        return;
       case "order":
         void this.#order(cluster, effect.order, traceparent);
     }
@@ -354,6 +375,7 @@ export class Watcher {
       this.#ctx.instance,
       new Map([...picture.statuses].map(([node, known]) => [node, known.status])),
       Object.keys(picture.declared?.nodes ?? {}),
+      picture.history.executed,
       this.#sequences.get(cluster) ?? (await this.#refreshSequence(cluster)),
       Date.now(),
       this.#ports(traceparent),

@@ -4,10 +4,11 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, end, leaving, penOf } from "@baton/protocol";
+import { ackersOf, end, heldBy, leaving } from "@baton/protocol";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { proveByCanary } from "./canary.ts";
 import type { Hand } from "./hand.ts";
+import { openWrites } from "./open.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 import { applyBeforeStanding, assertNotStranded } from "./relay-logs.ts";
@@ -26,10 +27,14 @@ export async function applyReceived(hand: Hand, status: NodeStatus, deadlineMs: 
 }
 
 /**
- * Opens and points the others at once, announces, proves. The candidate is the state's primary; `moved` are those that a
- * switchover has pointed at it already.
+ * Opens and points the others at once, announces, proves. The candidate is the state's primary; `held` is what it was read to hold
+ * before the commit point (null: another executor read it, it is asked again), `moved` are those that a switchover has pointed at it already.
  */
-export async function carryForward(op: Operation, moved: ReadonlySet<string> = new Set()): Promise<void> {
+export async function carryForward(
+  op: Operation,
+  held: GtidSet | null,
+  moved: ReadonlySet<string> = new Set(),
+): Promise<void> {
   const candidate = op.state.primary;
   const planned = op.intent.kind === "switchover";
   const { acks, deadlines, durability } = op.declared.policy;
@@ -43,10 +48,8 @@ export async function carryForward(op: Operation, moved: ReadonlySet<string> = n
     if (op.takenOver) await applyAll(op, hand);
     const d = hand.dialect;
     // A failover has stopped its receiver long since.
-    await hand.run(
-      [...(planned ? [d.stopReceiver] : []), ...d.openPrimary(penOf(op.declared.policy, op.state))],
-      deadlines.openMs,
-    );
+    const holds = held ?? heldBy(await hand.status(deadlines.openMs));
+    await openWrites(op, hand, holds, planned ? [d.stopReceiver] : []);
     return { value: hand, summary: `${candidate} accepts writes` };
   });
   const repointing = op.step("repoint", () => repoint(op, candidate, others, moved));

@@ -4,8 +4,8 @@
  * run again from `fence`; after it, the operation is only ever carried forward. Every step may be run twice.
  */
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, commit, describeLoss, mayLose } from "@baton/protocol";
-import { applyReceived, carryForward } from "./carry-forward.ts";
+import { ackersOf, commit, describeLoss, forgoing, heldBy, mayLose } from "@baton/protocol";
+import { carryForward } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
 import type { Operation } from "./operation.ts";
 import { type Fence, fence } from "./receivers.ts";
@@ -16,9 +16,10 @@ import { settleCandidate } from "./settle-candidate.ts";
 /** From the claimed state to the end. @throws Refusal before the commit point; Superseded at any time. */
 export async function failover(op: Operation): Promise<void> {
   const shutting: Shutting = { givenUp: false, ended: Promise.resolve() };
+  let held: GtidSet | null = null;
   if (op.state.phase === "fencing") {
     try {
-      await towardsCommit(op, shutting);
+      held = await towardsCommit(op, shutting);
     } catch (error) {
       if (!(error instanceof Refusal) || op.state.phase !== "fencing") throw error;
       // Or it would be shut, or its semi-sync switched off, after it was opened again.
@@ -28,7 +29,7 @@ export async function failover(op: Operation): Promise<void> {
       return;
     }
   }
-  await carryForward(op);
+  await carryForward(op, held);
   // It is done while the old primary's lock is held, or not at all.
   shutting.givenUp = true;
   await shutting.ended;
@@ -40,16 +41,19 @@ interface Shutting {
   ended: Promise<unknown>;
 }
 
-/** Steps 1 to 5: shut out, read, choose, catch up, commit. */
-async function towardsCommit(op: Operation, shutting: Shutting): Promise<void> {
+/** Steps 1 to 5: shut out, read, choose, catch up, commit. What the candidate holds. */
+async function towardsCommit(op: Operation, shutting: Shutting): Promise<GtidSet> {
   const old = op.intent.node;
   const { quarantined } = op.state;
   const ackers = ackersOf(op.declared, old, quarantined);
-  const { deadlines, acks } = op.declared.policy;
+  const { acks } = op.declared.policy;
 
   const loses = mayLose(op.declared, op.state);
+  // Where writes need not wait for acks, what is missing of the mark is stated as the loss.
+  const required = loses ? GtidSet.empty : op.required;
+  assertProven(op, loses);
   const fenced = await op.step("fence", async () => {
-    const value = await fence(op, ackers, old, loses, (hand, deadlineMs) => {
+    const value = await fence(op, ackers, old, loses, required, (hand, deadlineMs) => {
       const closed = shut(op, hand, deadlineMs, () => shutting.givenUp);
       shutting.ended = closed.catch(() => undefined);
       return closed;
@@ -79,20 +83,14 @@ async function towardsCommit(op: Operation, shutting: Shutting): Promise<void> {
   const history = await op.step("read", () => readHistory(op, fenced, ackers.length - acks + 1));
 
   const { candidate, loss } = await settleCandidate(op, fenced, history);
-
-  await op.step("catch-up", async () => {
-    const received = candidate.status.replica?.received ?? "";
-    const waited = await applyReceived(candidate.hand, candidate.status, deadlines.catchUpMs);
-    return {
-      value: waited,
-      summary: `${candidate.node} has applied all that it had received`,
-      detail: { received },
-    };
-  });
+  const held = heldBy(candidate.status);
 
   await op.step("commit", async () => {
     const { serverUuid, startedUnixS } = candidate.status;
-    const opening = { ...op.state, primaryStartedUnixS: startedUnixS };
+    const opening = {
+      ...forgoing(op.state, op.intent, held, op.ports.nowUnixMs()),
+      primaryStartedUnixS: startedUnixS,
+    };
     await op.change(commit(opening, candidate.node, serverUuid, op.ports.nowUnixMs(), loss));
     return {
       value: null,
@@ -100,13 +98,25 @@ async function towardsCommit(op: Operation, shutting: Shutting): Promise<void> {
       ...(loss === null ? {} : { detail: { loss } }),
     };
   });
+  return held;
+}
+
+/** Another decider may have seen what the one that gave the order has not. @throws Refusal durability-unproven */
+function assertProven(op: Operation, loses: boolean): void {
+  const durability = op.mark?.durability;
+  if (loses || durability === undefined || durability.proven || op.intent.acceptLoss?.unproven === true)
+    return;
+  throw new Refusal("durability-unproven", durability.why);
 }
 
 /** Step 2: what is known to exist, and what the candidate must hold. */
 function readHistory(op: Operation, fenced: Fence, needed: number) {
   const old = op.intent.node;
   const lastKnown = op.intent.nodes[old];
-  const primaryExecuted = GtidSet.parse(fenced.primary?.status.executed ?? lastKnown?.executed ?? "");
+  // The mark may be of a later moment than the last sample; and one that came back may have less than it was seen to have.
+  const primaryExecuted = GtidSet.parse(fenced.primary?.status.executed ?? lastKnown?.executed ?? "").union(
+    op.required,
+  );
   const vouching = [...fenced.stopped.values()].filter((s) => s.vouches).length;
   // With N−k+1 voices, everything acknowledged is among them. With fewer, only the fenced primary itself knows. Where
   // acks prove nothing, nothing can be required: what is missing is counted.

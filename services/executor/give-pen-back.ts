@@ -1,7 +1,8 @@
 /** A switchover that came to nothing: the primary writes again, with semi-sync on first, and the candidate follows it as before. */
-import { end, leaving, penOf } from "@baton/protocol";
+import { end, heldBy, leaving } from "@baton/protocol";
 import { redirect } from "./carry-forward.ts";
 import type { Hand } from "./hand.ts";
+import { openWrites } from "./open.ts";
 import type { Operation } from "./operation.ts";
 import type { Refusal } from "./refusal.ts";
 import { startAgain } from "./start-again.ts";
@@ -93,10 +94,10 @@ async function open(op: Operation, node: string): Promise<string | null> {
   const { deadlines } = op.declared.policy;
   const attempt = async (taking: Promise<Hand>): Promise<string | null> => {
     const hand = await taking;
-    const { serverUuid } = await hand.status(deadlines.openMs);
-    if (serverUuid !== op.state.primaryUuid) return `it is another server, ${serverUuid}`;
+    const status = await hand.status(deadlines.openMs);
+    if (status.serverUuid !== op.state.primaryUuid) return `it is another server, ${status.serverUuid}`;
     op.assertMine();
-    await hand.run(hand.dialect.openPrimary(penOf(op.declared.policy, op.state)), deadlines.openMs);
+    await openWrites(op, hand, heldBy(status));
     return null;
   };
   try {

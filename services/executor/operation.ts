@@ -8,6 +8,7 @@ import type {
   DeclaredCluster,
   Event,
   Intent,
+  Mark,
   MysqlAccess,
   OperationKind,
   RefusalCode,
@@ -15,7 +16,8 @@ import type {
   StepName,
   Vouch,
 } from "@baton/contracts";
-import type { Brakes } from "@baton/protocol";
+import { GtidSet } from "@baton/mysql";
+import { type Brakes, requiredOf } from "@baton/protocol";
 import type { Hand } from "./hand.ts";
 import { Refusal, Superseded } from "./refusal.ts";
 
@@ -38,6 +40,8 @@ export interface Ports {
   /** A session that only looks. */
   openLook(cluster: string, node: string, connectMs: number): Promise<Hand>;
   vouches(cluster: string): ReadonlyMap<string, Vouch>;
+  /** The high-water mark, as NATS has it. */
+  mark(cluster: string): Promise<Mark | null>;
   brakes(cluster: string): Promise<Brakes>;
   access(cluster: string): MysqlAccess;
   publishStep(step: Step): Promise<void>;
@@ -86,6 +90,7 @@ export class Operation {
   #confirming: Promise<void> | null = null;
   #asking: Promise<void> | null = null;
   #superseded: Superseded | null = null;
+  #mark: Mark | null = null;
   #endTold = false;
 
   constructor(
@@ -112,6 +117,26 @@ export class Operation {
   get state(): ClusterState {
     if (this.#state === null) throw new Error(`${this.cluster} has no state`);
     return this.#state;
+  }
+
+  /** Reads the high-water mark; what the intent carries may be newer, and counts too. Nothing is opened before it was read. */
+  async learnMark(): Promise<void> {
+    this.#mark = await this.ports.mark(this.cluster);
+  }
+
+  /** The mark as it was read: also says whether the primary's writes were seen to wait for acks. */
+  get mark(): Mark | null {
+    return this.#mark;
+  }
+
+  /** What a node must hold to be opened: the high-water mark, but for what a person has given up. */
+  get required(): GtidSet {
+    const { mark = "", acceptLoss } = this.intent;
+    return requiredOf(
+      GtidSet.parse(this.#mark?.executed ?? "").union(GtidSet.parse(mark)),
+      this.#state ?? {},
+      GtidSet.parse(acceptLoss?.gtids ?? ""),
+    );
   }
 
   /** Some state was written by it here. */

@@ -3,8 +3,8 @@
  * once; the sweep ends as soon as enough have answered that nothing more can be acknowledged.
  */
 import type { NodeStatus } from "@baton/contracts";
-import { MysqlFault } from "@baton/mysql";
-import { canVouch, isFenced } from "@baton/protocol";
+import { GtidSet, MysqlFault } from "@baton/mysql";
+import { canVouch, heldBy, isFenced } from "@baton/protocol";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
@@ -41,6 +41,8 @@ export async function fence(
   oldPrimary: string,
   /** Acks prove nothing: every replica in reach is asked, and what the old primary may still answer counts as lost. */
   loses: boolean,
+  /** The high-water mark: while those that have answered lack some of it together, the others are waited for. */
+  required: GtidSet,
   fencePrimary: (hand: Hand, deadlineMs: number) => Promise<NodeStatus>,
 ): Promise<Fence> {
   const { acks, deadlines } = op.declared.policy;
@@ -53,14 +55,20 @@ export async function fence(
   };
   const vouches = op.ports.vouches(op.cluster);
 
+  // One that has lost history cannot say what it acknowledged, however closed it is.
+  const forgetful = op.intent.diagnosis === "primary-lost-history";
   const fenced = () =>
     !loses &&
     isFenced({
       ackers: ackers.length,
       acks,
       stopped: [...result.stopped.values()].filter((s) => s.vouches).length,
-      primaryFenced: result.primary !== null,
+      primaryFenced: result.primary !== null && !forgetful,
     });
+  const found = () =>
+    required.subtract(
+      [...result.stopped.values()].reduce((all, s) => all.union(heldBy(s.status)), GtidSet.empty),
+    );
 
   // Whoever answers later must not be touched: by then the operation may be putting things back.
   let over = false;
@@ -73,7 +81,8 @@ export async function fence(
         clearTimeout(deadline);
         clearTimeout(straggler);
         resolve();
-      } else if (fenced() && result.stopped.size > acks) straggler ??= setTimeout(resolve, STRAGGLER_MS);
+      } else if (fenced() && result.stopped.size > acks && found().isEmpty())
+        straggler ??= setTimeout(resolve, STRAGGLER_MS);
       else if (loses && pending === 0) straggler ??= setTimeout(resolve, SILENT_PRIMARY_MS);
     };
     let primaryDone = false;

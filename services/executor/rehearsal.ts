@@ -111,6 +111,7 @@ export async function rehearse(): Promise<void> {
       throw new Error("the primary is dead");
     },
     openLook: async (_cluster, node) => paperHand(node),
+    mark: async () => null,
     vouches: () => new Map(),
     brakes: async () => NO_BRAKES,
     access: () => ({ user: "rehearsal", password: "" }),

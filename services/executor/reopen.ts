@@ -2,8 +2,10 @@
  * The lawful primary restarted before anybody took its place, and booted read-only. It holds everything it ever
  * acknowledged, so it gets its pen back, with semi-sync first. The epoch stays: it is the same reign.
  */
-import { end, penOf } from "@baton/protocol";
+import { GtidSet } from "@baton/mysql";
+import { end, forgoing } from "@baton/protocol";
 import { applyAll } from "./carry-forward.ts";
+import { openWrites } from "./open.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 import { standStill } from "./stand-still.ts";
@@ -40,12 +42,17 @@ export async function reopen(op: Operation): Promise<void> {
         return { value: null, summary: `${node} has applied all that it had received as a replica` };
       });
     await op.step("open", async () => {
-      await hand.run(hand.dialect.openPrimary(penOf(op.declared.policy, op.state)), openMs);
+      // It is asked now, with all applied: its disk may be an older one than the state's.
+      const { executed } = await hand.status(openMs);
+      await openWrites(op, hand, GtidSet.parse(executed));
       if (channel) {
         await standStill(hand, openMs);
         await hand.run(hand.dialect.resetReplication, openMs);
       }
-      const opened = { ...op.state, primaryStartedUnixS: startedUnixS };
+      const opened = {
+        ...forgoing(op.state, op.intent, GtidSet.parse(executed), op.ports.nowUnixMs()),
+        primaryStartedUnixS: startedUnixS,
+      };
       await op.change(end(opened, "completed", null, op.ports.nowUnixMs()));
       return { value: null, summary: `${node} accepts writes again` };
     });
@@ -57,7 +64,10 @@ export async function reopen(op: Operation): Promise<void> {
       code: error.code,
       title: `${op.cluster}: ${node} could not be opened again (${error.code})`,
       summary: error.message,
-      action: "Baton tries again by itself.",
+      action:
+        error.code === "mark-missed"
+          ? "It stays closed, so that nothing is lost. Baton fails over when a replica that holds all can be promoted."
+          : "Baton tries again by itself.",
       node,
     });
     return;

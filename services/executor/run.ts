@@ -105,11 +105,12 @@ export async function runIntent(
             const ackers = ackersOf(declared, intent.node, op.state.quarantined);
             const [judgedAgoMs] = await Promise.all([
               ports.judgedAgoMs(intent, CONFIRM_MS),
+              op.learnMark(),
               op.reach(ackers, declared.policy.deadlines.fenceMs, REACH_MS),
             ]);
             await heedAge(op, judgedAgoMs);
-          }
-        }
+          } else await op.learnMark();
+        } else await op.learnMark();
         const next =
           entry === "take-over"
             ? takeOver(op.state, ports.executor)

@@ -4,7 +4,7 @@
  */
 
 import type { Loss } from "@baton/contracts";
-import type { GtidSet } from "@baton/mysql";
+import { GtidSet } from "@baton/mysql";
 import {
   absentees,
   type Choice,
@@ -19,6 +19,7 @@ import {
   mayLose,
 } from "@baton/protocol";
 import { bringForward } from "./bring-forward.ts";
+import { applyReceived } from "./carry-forward.ts";
 import type { Operation } from "./operation.ts";
 import type { Fence, Stopped } from "./receivers.ts";
 import { Refusal } from "./refusal.ts";
@@ -36,20 +37,30 @@ export interface Settled {
   loss: Loss | null;
 }
 
-/** Ends: each turn but the last either completes a candidate or rules it out. @throws Refusal */
+/**
+ * A candidate that holds all and has applied it. Ends: each turn but the last either completes a candidate or rules it out.
+ * @throws Refusal
+ */
 export async function settleCandidate(op: Operation, fenced: Fence, history: History): Promise<Settled> {
   const missed = new Map<string, string>();
   const downtimes = downtimesOf(await op.ports.brakes(op.cluster), op.ports.nowUnixMs());
   for (;;) {
     const made = await op.step("choose", () => judge(op, fenced, history, downtimes, missed));
     const candidate = fenced.stopped.get(made.candidate) as Stopped;
-    if (made.source === null) return { candidate, loss: made.loss };
-    const source = fenced.stopped.get(made.source) as Stopped;
+    const source = made.source === null ? null : (fenced.stopped.get(made.source) as Stopped);
     const { preferMs, catchUpMs } = op.declared.policy.deadlines;
     // Where nobody else may be promoted, there is nothing to hurry for.
-    const withinMs = made.alone ? catchUpMs : preferMs;
+    const withinMs = made.alone ? catchUpMs : Math.min(preferMs, catchUpMs);
     try {
       await op.step("catch-up", async () => {
+        if (source === null) {
+          await applyReceived(candidate.hand, candidate.status, withinMs);
+          return {
+            value: null,
+            summary: `${candidate.node} has applied all that it had received`,
+            detail: { received: candidate.status.replica?.received ?? "" },
+          };
+        }
         const status = await bringForward(op, candidate, source, made.union, withinMs);
         fenced.stopped.set(candidate.node, { ...candidate, status });
         return {
@@ -58,8 +69,10 @@ export async function settleCandidate(op: Operation, fenced: Fence, history: His
           detail: { source: source.node, union: made.union.toString(), executed: status.executed },
         };
       });
+      if (source === null) return { candidate, loss: made.loss };
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
+      if (!(error instanceof Refusal) || (source === null && made.alone)) throw error;
+      // It holds the node's lock, but its applier stands behind something: another that holds all is not kept waiting.
       missed.set(candidate.node, error.message);
       if (candidate.hand.closed) {
         fenced.stopped.delete(candidate.node);
@@ -89,6 +102,7 @@ function judge(
     contenders: [...fenced.stopped.values()].map((s) =>
       contenderOf(s.node, s.status, op.declared, quarantined, downtimes),
     ),
+    mark: loses ? GtidSet.empty : op.required,
     absent: absentees(op.declared, old, quarantined, (node) =>
       fenced.stopped.has(node)
         ? null
@@ -119,7 +133,7 @@ function judge(
       source,
       union,
       loss,
-      alone: source !== null && !choose({ ...facts, missed: new Map([...missed, [candidate, ""]]) }).ok,
+      alone: !choose({ ...facts, missed: new Map([...missed, [candidate, ""]]) }).ok,
     },
     summary:
       source !== null

@@ -5,10 +5,11 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import type { GtidSet } from "@baton/mysql";
-import { ackersOf, arbitrate, commit, downtimesOf, end, heldBy, penOf, type Ruling } from "@baton/protocol";
+import { ackersOf, arbitrate, commit, downtimesOf, end, heldBy, type Ruling } from "@baton/protocol";
 import { handOn } from "./ask-node.ts";
 import { applyReceived, carryForward } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
+import { assertHoldsMark, openWrites } from "./open.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 import { tellQuarantined } from "./rejoin.ts";
@@ -38,7 +39,7 @@ export async function splitBrain(op: Operation): Promise<void> {
       return;
     }
   }
-  await carryForward(op);
+  await carryForward(op, null);
   if (op.state.last?.outcome === "completed") tellResolved(op);
 }
 
@@ -169,7 +170,7 @@ async function keepPrimary(op: Operation, { rivals, closed }: Scene, held: Held)
     if (!wasOpen && op.intent.candidate !== primary)
       return { value: null, summary: `${primary} stays read-only, as it was found` };
     const hand = await handOn(op, primary);
-    await hand.run(hand.dialect.openPrimary(penOf(op.declared.policy, op.state)), deadlines.openMs);
+    await openWrites(op, hand, heldBy(await hand.status(deadlines.openMs)));
     return { value: null, summary: `${primary} accepts writes again` };
   });
   const errant = errantBeside(held, primary, rivals);
@@ -209,6 +210,8 @@ async function crown(op: Operation, node: string, held: Held) {
       "too-few-ackers-left",
       `${node} holds the acknowledged history, but ${ackers.length} clean replicas can be reached to follow it, and a write waits for ${acks}`,
     );
+  // Before the commit point: afterwards there would be nobody to open.
+  assertHoldsMark(op, node, heldBy(held.get(node) as NodeStatus));
   const hand = await handOn(op, node);
   await applyReceived(hand, held.get(node) as NodeStatus, deadlines.catchUpMs);
   await standStill(hand, deadlines.openMs);
@@ -288,9 +291,7 @@ async function giveUp(op: Operation, scene: Scene | null, why: Refusal): Promise
   await op.confirmMine();
   if (!compete && scene?.closed === true && before.includes(primary))
     await handOn(op, primary)
-      .then((hand) =>
-        hand.run(hand.dialect.openPrimary(penOf(op.declared.policy, op.state)), deadlines.openMs),
-      )
+      .then(async (hand) => openWrites(op, hand, heldBy(await hand.status(deadlines.openMs))))
       .catch(() => undefined);
   const rivals = scene?.rivals ?? [];
   const undecided = compete ? [...new Set([primary, ...rivals, ...(op.state.undecided ?? [])])] : [];

@@ -9,6 +9,7 @@ import { carryForward, redirect } from "./carry-forward.ts";
 import { freeze } from "./freeze.ts";
 import { givePenBack } from "./give-pen-back.ts";
 import type { Hand } from "./hand.ts";
+import { assertHoldsMark } from "./open.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 import { applyBeforeStanding } from "./relay-logs.ts";
@@ -21,18 +22,19 @@ const LAST_WAIT_MS = 1_000;
 /** From the claimed state to the end. @throws Superseded at any time, Refusal after the commit point. */
 export async function switchover(op: Operation): Promise<void> {
   const moved = new Set<string>();
+  let held: GtidSet | null = null;
   if (op.state.phase === "fencing") {
     const touched: Touched = { frozen: op.takenOver, stopped: op.takenOver, moved };
     try {
       if (op.takenOver) throw new Refusal("executor-lost", "the executor died before the point of no return");
-      await towardsCommit(op, touched);
+      held = await towardsCommit(op, touched);
     } catch (error) {
       if (!(error instanceof Refusal) || op.state.phase !== "fencing") throw error;
       await givePenBack(op, error, touched);
       return;
     }
   }
-  await carryForward(op, moved);
+  await carryForward(op, held, moved);
 }
 
 /** What this operation has changed so far. */
@@ -44,7 +46,8 @@ export interface Touched {
   readonly moved: Set<string>;
 }
 
-async function towardsCommit(op: Operation, touched: Touched): Promise<void> {
+/** What the candidate holds, when it is committed. */
+async function towardsCommit(op: Operation, touched: Touched): Promise<GtidSet> {
   const { openMs } = op.declared.policy.deadlines;
   const { old, candidate, spare } = await op.step("preflight", () => preflight(op));
   const helper = await op.helper(old, openMs);
@@ -67,6 +70,8 @@ async function towardsCommit(op: Operation, touched: Touched): Promise<void> {
   }));
   const status = await op.step("catch-up", () => holdExactly(candidate, last));
 
+  const held = GtidSet.parse(status.executed);
+  assertHoldsMark(op, candidate.node, held);
   await op.step("commit", async () => {
     touched.stopped = true;
     // It has received all that there is; stopped while the state is written, it costs no client a moment.
@@ -78,6 +83,7 @@ async function towardsCommit(op: Operation, touched: Touched): Promise<void> {
       summary: `${candidate.node} is the primary of epoch ${op.epoch}; from here there is no way back`,
     };
   });
+  return held;
 }
 
 /** Everything is looked at again, by the same rules as for the plan, and hands are taken on every node before time counts. */

@@ -273,6 +273,7 @@ export class Worker {
         this.#session(cluster, node, connectMs, (session, dialect) =>
           SessionHand.looking(node, dialect, session),
         ),
+      mark: async (cluster) => (await bus.bucket("baton_marks").get(cluster))?.value ?? null,
       vouches: (cluster) => this.#vouches.get(cluster) ?? new Map(),
       brakes: (cluster) => this.#brakesOf(cluster),
       access: (cluster) => this.#ctx.access(cluster),

@@ -386,6 +386,20 @@ export const SAMPLES: Record<string, Json> = {
     startedUnixS: 1_700_000_000,
     held: "",
   },
+  "bucket-marks": {
+    cluster: "shop",
+    epoch: 3,
+    primary: "n1",
+    primaryUuid: status.serverUuid,
+    executed: status.executed,
+    durability: {
+      proven: true,
+      acks: 1,
+      why: "each write waits for 1 ack, and n2 holds what was written before",
+      sinceUnixMs: 1_700_000_000_000,
+    },
+    decider: "decider-a",
+  },
   "bucket-brakes": {
     paused: true,
     by: "ann@ops1",
