@@ -243,6 +243,32 @@ ${examples("baton switchover shop --dry-run", "baton switchover shop --to db2", 
     .action(async (cluster, o) => (await import("./commands/switchover.ts")).switchover(cluster, o));
 
   baton
+    .command("failover")
+    .description(
+      "Replace a lost primary by a person's order, and say what is given up for it where something must be.",
+    )
+    .argument("<cluster>", "the cluster")
+    .option("--to <node>", "promote this node; the primary's own name opens it again as it is")
+    .option("--dry-run", "say who would be promoted, or why nobody can be; touch nothing")
+    .option("--accept-loss <gtids>", "give these transactions up: the set that a refusal (mark-missed) names")
+    .option(
+      "--accept-unproven",
+      "go on although writes may be lost that nobody has seen (durability-unproven)",
+    )
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("one object at the end, nothing else on stdout"))
+    .addHelpText(
+      "after",
+      `
+Baton fails over by itself. This is for what it leaves to a person: mode advise or observe, a pause, a cooldown, the
+flap limit, and a failover that was refused because acknowledged writes would be lost. What is given up is named,
+kept in the cluster's state and in the archive. A primary that answers is not failed over from: that is a switchover.
+${examples("baton failover shop --dry-run", "baton failover shop --to db2", "baton failover shop --accept-loss '3e11fa47-71ca-11e1-9e33-c80aa9429562:41-42'")}`,
+    )
+    .action(async (cluster, o) => (await import("./commands/failover.ts")).failover(cluster, o));
+
+  baton
     .command("rebuild")
     .description("Replace a node's data by a copy of the cluster's, and lead it home as a replica.")
     .argument("<cluster>", "its cluster")

@@ -99,6 +99,13 @@ export const DIAGNOSES = {
     meaning: "A replica cannot be reached.",
     action: "None by itself; a failover may have to be refused while it is away.",
   },
+  "replica-not-connected": {
+    severity: "warning",
+    meaning:
+      "A replica's receiver has not been connected to the primary for more than a second: it tries again and again, and the probers reach the primary.",
+    action:
+      "None by itself: the server's own error says why (account, password, TLS, network). It acknowledges nothing meanwhile; a failover may have to be refused.",
+  },
   "replication-stopped": {
     severity: "warning",
     meaning: "A replica's receiver or applier is stopped.",

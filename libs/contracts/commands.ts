@@ -113,6 +113,25 @@ export const COMMANDS = {
       expectedPauseMs: Ms,
     }),
   },
+  failover: {
+    request: z.strictObject({
+      cluster: Name,
+      to: Name.nullable().describe("null: Baton chooses; the primary itself: it is opened again as it is"),
+      dryRun: z.boolean(),
+      acceptLoss: z.string().nullable().describe("a GTID set that is given up; null: nothing is"),
+      acceptUnproven: z
+        .boolean()
+        .describe("go on although writes may be lost that nobody has seen (durability-unproven)"),
+      by: z.string(),
+    }),
+    reply: z.object({
+      operation: OperationId.nullable().describe("null for a dry run"),
+      from: Name,
+      to: Name,
+      reason: z.string(),
+      notChosen: z.array(z.object({ node: Name, reason: z.string() })),
+    }),
+  },
   plan: {
     request: z.strictObject({
       cluster: Name,

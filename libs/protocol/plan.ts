@@ -18,6 +18,8 @@ export interface PlanFacts {
   /** The high-water mark, without what a person has given up. */
   mark?: GtidSet;
   vouches: ReadonlyMap<string, Vouch>;
+  /** Whom a person wants; null or absent: nobody in particular. */
+  named?: string | null;
   /** Nodes that a person has in hand, and why: they count as ackers, and are not promoted. */
   downtimes?: ReadonlyMap<string, string>;
   /** Where writes need not wait for acks: what may be lost of them. Absent: acks prove that nothing is. */
@@ -69,6 +71,16 @@ export function contenderOf(
   };
 }
 
+/** A person's word passes promotion rules and downtimes, of the node that was named and of the others. */
+export function onlyNamed(contenders: readonly Contender[], named: string | null): Contender[] {
+  if (named === null) return [...contenders];
+  return contenders.map((c) =>
+    c.node === named
+      ? { ...c, promotion: "prefer", downtime: null }
+      : { ...c, downtime: `${named} was named` },
+  );
+}
+
 /** Declared replicas that nobody need ask: the quarantined, and those of which `whyAway` knows why. */
 export function absentees(
   declared: DeclaredCluster,
@@ -115,8 +127,17 @@ export function planFailover(facts: PlanFacts): Plan {
   // The primary may be back without what it was seen to have executed.
   const primaryExecuted = facts.primaryExecuted.union(mark);
   const choice = choose({
-    contenders: reachable.map((n) =>
-      contenderOf(n, facts.statuses.get(n) as NodeStatus, facts.declared, facts.quarantined, facts.downtimes),
+    contenders: onlyNamed(
+      reachable.map((n) =>
+        contenderOf(
+          n,
+          facts.statuses.get(n) as NodeStatus,
+          facts.declared,
+          facts.quarantined,
+          facts.downtimes,
+        ),
+      ),
+      facts.named ?? null,
     ),
     absent: absentees(facts.declared, facts.primary, facts.quarantined, (n) =>
       facts.statuses.has(n) ? null : "it cannot be reached",

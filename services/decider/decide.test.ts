@@ -479,3 +479,50 @@ describe("any order of the same evidence", () => {
     );
   });
 });
+
+describe("a replica that alone cannot connect to the primary", () => {
+  const wrong = {
+    receiver: "connecting" as const,
+    receiverErrno: 1045,
+    receiverError: "Access denied for user 'repl'",
+  };
+  /** Seconds in which n3 tries and everybody else is well. */
+  const pass = (s: Scene, seconds: number, n2: () => void = () => s.replica("n2", {})) => {
+    for (let i = 0; i < seconds * 2; i++) {
+      s.now += 500;
+      n2();
+      s.replica("n3", wrong);
+      s.sample("n1");
+    }
+  };
+
+  it("is named after a second, with the server's own error", () => {
+    const s = calmCluster();
+    s.clients = 1;
+    pass(s, 3);
+    expect(s.code()).toBe("replica-not-connected");
+    expect(s.picture.diagnosis?.summary).toContain("error 1045: Access denied");
+    expect(s.orders()).toEqual([]);
+  });
+
+  it("keeps no other fault from being repaired", () => {
+    const s = calmCluster();
+    s.clients = 1;
+    pass(s, 4);
+    pass(s, 4, () => s.replica("n2", null, "p1", { readOnly: false, superReadOnly: false }));
+    expect(s.orders()).toEqual(["rejoin n2"]);
+  });
+
+  it("does not make what the others heard before the primary's death count after it", () => {
+    const s = calmCluster();
+    s.clients = 1;
+    pass(s, 10);
+    s.now += 20;
+    s.refused("n1");
+    s.replica("n3", wrong);
+    s.replica("n2", { heardAgeMs: 40 });
+    expect(s.code()).toBe("replica-not-connected");
+    s.replica("n2", lost);
+    expect(s.orders()).toEqual(["failover n1"]);
+  });
+});

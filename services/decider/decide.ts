@@ -24,6 +24,7 @@ import { placeReplica } from "./placement.ts";
 import { mayMend, newlyLimited, noteFaults, standingFaults } from "./repairs.ts";
 import {
   findingOf,
+  inDoubt,
   liveProbers,
   reachable,
   reachedStatuses,
@@ -104,8 +105,9 @@ export function decide(
     picture = noteHistory(picture, input.sample.node, now, s);
   picture = noteFaults(suspect(picture, now, s), now, s);
   const verdict = diagnose(picture, now, s);
-  picture = noteBaseline(picture, verdict);
+  picture = noteBaseline(picture, verdict, now, s);
   picture = noteAstray(picture, now, s);
+  picture = noteConnecting(picture, now, s);
   picture = noteAckers(picture, now);
 
   if (verdict === null || verdict.code === "primary-unreachable-replicas-fine") {
@@ -171,9 +173,15 @@ function suspect(picture: Picture, now: number, s: Settings): Picture {
       (v.finds === "lost" || v.finds === "silent") &&
       picture.statuses.get(v.node)?.status.replica?.receiver !== "off",
   );
-  if (against.length === 0 && !lost)
-    return picture.suspectSinceMs === null ? picture : { ...picture, suspectSinceMs: null };
-  return picture.suspectSinceMs === null ? { ...picture, suspectSinceMs: now } : picture;
+  const byProber = against.length > 0;
+  if (!byProber && !lost)
+    return picture.suspectSinceMs === null
+      ? picture
+      : { ...picture, suspectSinceMs: null, suspectByProber: false };
+  if (picture.suspectSinceMs === null) return { ...picture, suspectSinceMs: now, suspectByProber: byProber };
+  // A replica that could not connect for an hour says nothing of the moment at which a prober lost the primary, too.
+  if (byProber && !picture.suspectByProber) return { ...picture, suspectSinceMs: now, suspectByProber: true };
+  return byProber === picture.suspectByProber ? picture : { ...picture, suspectByProber: byProber };
 }
 
 function lookAgain(picture: Picture, now: number): Effect | null {
@@ -190,13 +198,13 @@ function lookAgain(picture: Picture, now: number): Effect | null {
   return { type: "look-now", reason: `${picture.state?.value.primary ?? "the primary"} is suspect` };
 }
 
-function noteBaseline(picture: Picture, verdict: Verdict | null): Picture {
+function noteBaseline(picture: Picture, verdict: Verdict | null, now: number, s: Settings): Picture {
   if (verdict === null || picture.state === null) return picture;
   const { epoch, primary } = picture.state.value;
   const known = picture.statuses.get(primary);
   const well =
     isCalm(picture.state.value) &&
-    picture.suspectSinceMs === null &&
+    !inDoubt(picture, now, s) &&
     known !== undefined &&
     known.atMs > picture.state.sinceMs &&
     !known.status.readOnly &&
@@ -224,6 +232,27 @@ function noteAstray(picture: Picture, now: number, s: Settings): Picture {
     astray.set(node, picture.astraySince.get(node) ?? now);
   }
   return { ...picture, astraySince: astray };
+}
+
+/** Keeps, for each replica whose receiver tries to connect to a primary that probers reach, since when it has done so. */
+function noteConnecting(picture: Picture, now: number, s: Settings): Picture {
+  const { primary } = picture.state?.value ?? {};
+  const known = [...picture.statuses].filter(
+    ([node, { status, atMs }]) =>
+      node !== primary &&
+      status.replica?.receiver === "connecting" &&
+      atMs > (picture.state?.sinceMs ?? 0) &&
+      picture.declared?.nodes[node] !== undefined,
+  );
+  if (known.length === 0)
+    return picture.connectingSince.size === 0 ? picture : { ...picture, connectingSince: new Map() };
+  // While the primary itself cannot be reached, that is what there is to say.
+  if (inDoubt(picture, now, s) && picture.suspectByProber)
+    return picture.connectingSince.size === 0 ? picture : { ...picture, connectingSince: new Map() };
+  return {
+    ...picture,
+    connectingSince: new Map(known.map(([node]) => [node, picture.connectingSince.get(node) ?? now])),
+  };
 }
 
 function differs(last: Diagnosis | null, verdict: Verdict, picture: Picture): boolean {
@@ -295,10 +324,7 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   // Replicas that have lost a primary which most probers reach are just what is to be dealt with.
   const wish = mostReachIt(verdict) ? durabilityWish(picture, now, s) : null;
   if (wish !== null && mayTry(wish.kind)) return order(wish.kind, state.primary, wish.reason);
-  if (
-    !verdict.probers.some((v) => v.finds === "alive" && v.outcome === "ok") ||
-    picture.suspectSinceMs !== null
-  )
+  if (!verdict.probers.some((v) => v.finds === "alive" && v.outcome === "ok") || inDoubt(picture, now, s))
     return null;
   const rejoins = picture.declared?.policy.rejoin === true && mayTry("rejoin");
   for (const [node, since] of rejoins ? picture.astraySince : []) {
@@ -375,7 +401,7 @@ function bootedReadOnly(picture: Picture): boolean {
 }
 
 function vouchFor(picture: Picture, node: string, now: number, s: Settings): Vouch | null {
-  if (picture.state === null || !isCalm(picture.state.value) || picture.suspectSinceMs !== null) return null;
+  if (picture.state === null || !isCalm(picture.state.value) || inDoubt(picture, now, s)) return null;
   const { primary } = picture.state.value;
   const vote = replicaVotes(picture, primary, now, s).find((v) => v.node === node);
   const known = picture.statuses.get(node);

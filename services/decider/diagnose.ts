@@ -1,6 +1,6 @@
 /** From witnesses to one named diagnosis. Pure; null means that the evidence does not suffice yet. */
 import type { Diagnosis, DiagnosisCode, ProberVote, RefusalCode, ReplicaVote } from "@baton/contracts";
-import type { GtidSet } from "@baton/mysql/gtid";
+import { GtidSet } from "@baton/mysql/gtid";
 import { answersAlone, isCalm, type Plan, planFailover } from "@baton/protocol";
 import { findPrimary } from "./adopt.ts";
 import { downtimeNow, downtimesNow, limitNow } from "./brakes.ts";
@@ -27,6 +27,9 @@ export const WARM_UP_MS = 5_000;
 /** A status that arrives this soon after a change of state may have been read before it: a primary is opened just then. */
 const SETTLE_MS = 200;
 
+/** A receiver that lost its connection for a moment is no problem of its node. */
+const CONNECT_MS = 1_000;
+
 /** Codes that call for a failover. */
 export const DEATHS: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
   "primary-dead",
@@ -47,6 +50,7 @@ const GRAVITY: readonly DiagnosisCode[] = [
   "gtid-drift",
   "replica-wrong-source",
   "replication-error",
+  "replica-not-connected",
   "replication-stopped",
   "credentials-failing",
   "replica-dead",
@@ -54,7 +58,13 @@ const GRAVITY: readonly DiagnosisCode[] = [
 ];
 
 /** Would a failover succeed now, and would Baton make it? What is not safe is said before what is only not due. */
-export function planNow(picture: Picture, now: number, s: VoteSettings, isDead = false): Plan | null {
+export function planNow(
+  picture: Picture,
+  now: number,
+  s: VoteSettings,
+  isDead = false,
+  byPerson: { gtids: GtidSet; unproven: boolean; named: string | null } | null = null,
+): Plan | null {
   if (picture.declared === null || picture.state === null) return null;
   const { primary, quarantined, undecided = [] } = picture.state.value;
   if (undecided.length > 0)
@@ -65,7 +75,7 @@ export function planNow(picture: Picture, now: number, s: VoteSettings, isDead =
       notChosen: [],
     };
   const loses = unseenNow(picture, now);
-  const doubt = loses === undefined ? unproven(picture) : null;
+  const doubt = loses === undefined && byPerson?.unproven !== true ? unproven(picture) : null;
   if (doubt !== null)
     return { possible: false, refusal: "durability-unproven", reason: doubt, notChosen: [] };
   const plan = planFailover({
@@ -74,12 +84,13 @@ export function planNow(picture: Picture, now: number, s: VoteSettings, isDead =
     quarantined,
     statuses: reachedStatuses(picture, now, s),
     primaryExecuted: primaryExecuted(picture, primary),
-    mark: markNow(picture, now, s, isDead),
+    mark: markNow(picture, now, s, isDead).subtract(byPerson?.gtids ?? GtidSet.empty),
+    named: byPerson?.named ?? null,
     vouches: picture.vouches,
     downtimes: downtimesNow(picture, now),
     ...(loses === undefined ? {} : { loses: { primaryUuid: picture.state.value.primaryUuid, ...loses } }),
   });
-  const limit = plan.possible ? limitNow(picture, now) : null;
+  const limit = plan.possible && byPerson === null ? limitNow(picture, now) : null;
   return limit === null ? plan : { possible: false, ...limit, notChosen: plan.notChosen };
 }
 
@@ -338,6 +349,8 @@ function wordsFor(picture: Picture, node: string, code: DiagnosisCode): string {
       return `${node}'s ${r?.receiver === "off" ? "receiver" : "applier"} is stopped`;
     case "replication-error":
       return `${node}'s replication stopped with error ${r?.receiverErrno || r?.applierErrno}: ${r?.receiverError || r?.applierError}`;
+    case "replica-not-connected":
+      return `${node} cannot connect to the primary${r?.receiverErrno ? `: error ${r.receiverErrno}: ${r.receiverError}` : " (no error yet)"}`;
     case "errant-gtid":
     case "gtid-drift":
       return `${node} holds transactions that the primary has not`;
@@ -366,5 +379,8 @@ export function nodeProblems(
   if (refused) return ["credentials-failing"];
   const known = picture.statuses.get(node);
   if (reached !== true || known === undefined || known.atMs <= (picture.state?.sinceMs ?? 0)) return [];
-  return placeReplica(picture, node, known.status, executed).problems;
+  const { problems } = placeReplica(picture, node, known.status, executed);
+  const sinceMs = picture.connectingSince.get(node);
+  const trying = sinceMs !== undefined && now - sinceMs >= CONNECT_MS && problems.length === 0;
+  return trying ? ["replica-not-connected"] : problems;
 }

@@ -34,7 +34,6 @@ describe("the high-water mark", () => {
     const s = new Scene();
     s.steady();
     s.calm();
-    s.wait(250);
     expect(marks(s)).toHaveLength(1);
     expect(marks(s)[0]).toMatchObject({
       revision: 0,

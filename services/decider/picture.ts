@@ -73,6 +73,10 @@ export interface Picture {
   readonly baseline: string | null;
   /** Since when something has spoken against the primary; null while nothing does. */
   readonly suspectSinceMs: number | null;
+  /** A prober is among those that speak against it. */
+  readonly suspectByProber: boolean;
+  /** node → since when its receiver has been trying to connect to the primary */
+  readonly connectingSince: ReadonlyMap<string, number>;
   readonly lookedMs: number;
   readonly diagnosis: Diagnosis | null;
   /** How fast the primary writes; noted only where a failover may lose something. */
@@ -116,6 +120,8 @@ export function emptyPicture(cluster: string, now: number): Picture {
     history: NO_HISTORY,
     baseline: null,
     suspectSinceMs: null,
+    suspectByProber: false,
+    connectingSince: new Map(),
     lookedMs: Number.NEGATIVE_INFINITY,
     diagnosis: null,
     writing: null,
@@ -186,6 +192,7 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
         openedStartS: sameReign(picture.state?.value, input.state) ? picture.openedStartS : null,
         endedSinceOpen: sameReign(picture.state?.value, input.state) && picture.endedSinceOpen,
         astraySince: new Map(),
+        connectingSince: new Map(),
       };
     case "state-known":
       return { ...picture, stateKnown: true };

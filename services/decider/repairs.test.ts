@@ -161,7 +161,7 @@ describe("a person's order", () => {
   const ask = (s: Scene, o: { node?: string; inject?: boolean; dryRun?: boolean } = {}) => {
     const request = { cluster: "shop", node: null, dryRun: false, inject: false, keep: false, ...o };
     try {
-      const { order, reply } = planRepair(s.picture, request);
+      const { order, reply } = planRepair(s.picture, request, s.now, s.settings);
       return order === null
         ? reply.faults.map((f) => `${f.node} ${f.code}`).join()
         : `${order.kind} ${order.repair}`;
@@ -255,7 +255,7 @@ describe("a second pen", () => {
     expect(watch(s, 4, { primary: { readOnly: true }, node: own })).toEqual([]);
     expect(s.code()).toBe("split-brain");
     const request = { cluster: "shop", node: "n3", dryRun: false, inject: false, keep: true };
-    expect(planRepair(s.picture, request).order).toMatchObject({
+    expect(planRepair(s.picture, request, s.now, s.settings).order).toMatchObject({
       kind: "split-brain",
       node: "n1",
       candidate: "n3",

@@ -16,7 +16,7 @@ import {
 import { downtimesNow } from "./brakes.ts";
 import { type Picture, primaryExecuted } from "./picture.ts";
 import { follows, placeReplica } from "./placement.ts";
-import { reachedStatuses, type VoteSettings } from "./votes.ts";
+import { inDoubt, reachedStatuses, type VoteSettings } from "./votes.ts";
 
 export interface Fault {
   code: RepairCode;
@@ -45,8 +45,7 @@ const HOUR_MS = 3_600_000;
 /** Gravest first. Nothing while the primary is suspect or an operation runs: what is seen then will pass. */
 function faultsNow(picture: Picture, now: number, s: VoteSettings): Found[] {
   const { state, declared } = picture;
-  if (state === null || declared === null || !isCalm(state.value) || picture.suspectSinceMs !== null)
-    return [];
+  if (state === null || declared === null || !isCalm(state.value) || inDoubt(picture, now, s)) return [];
   const { primary } = state.value;
   const statuses = new Map(
     [...reachedStatuses(picture, now, s)].filter(

@@ -92,6 +92,28 @@ export function proberVotes(picture: Picture, primary: string, now: number, s: V
   return votes.sort((a, b) => (a.prober < b.prober ? -1 : 1));
 }
 
+/** After so long a replica that alone cannot hear the primary has a fault of its own. */
+const OWN_FAULT_MS = 2_000;
+
+/**
+ * Something speaks against the primary, and the probers have not answered that: what is seen of other nodes then will pass, and nothing of
+ * theirs is repaired. A replica that alone cannot connect to a primary that every prober reaches stops nothing.
+ */
+export function inDoubt(picture: Picture, now: number, s: VoteSettings): boolean {
+  const { suspectSinceMs } = picture;
+  if (suspectSinceMs === null) return false;
+  if (picture.suspectByProber || now - suspectSinceMs < OWN_FAULT_MS) return true;
+  const ofPrimary = picture.seen.get(picture.state?.value.primary ?? "");
+  const live = [...liveProbers(picture, now, s).keys()];
+  return !(
+    live.length > 0 &&
+    live.every((prober) => {
+      const seen = ofPrimary?.get(prober);
+      return seen !== undefined && seen.sample.outcome === "ok" && seen.atMs > suspectSinceMs;
+    })
+  );
+}
+
 export interface Tally {
   voters: number;
   dead: number;

@@ -15,6 +15,7 @@ import { viewCluster } from "./answer.ts";
 import { heldBackNow, maintenanceNow } from "./brakes.ts";
 import type { BrakePorts } from "./commands/brake-record.ts";
 import { ack, pause, resume } from "./commands/brakes.ts";
+import { planFailoverByPerson } from "./commands/failover.ts";
 import { requireKnown } from "./commands/known-cluster.ts";
 import { type PlanPorts, plan } from "./commands/plan.ts";
 import { planRebuild } from "./commands/rebuild.ts";
@@ -174,6 +175,12 @@ export class Watcher {
         const { reply, order } = planOrder(picture, request, performance.now(), this.#settings);
         return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
       }),
+      await bus.serve("failover", async (request) => {
+        requireKnown(request.cluster, this.#declared(), "failover");
+        const picture = await this.#lookedSince(request.cluster);
+        const { reply, order } = planFailoverByPerson(picture, request, performance.now(), this.#settings);
+        return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
+      }),
       await bus.serve("plan", async (request) => {
         requireKnown(request.cluster, this.#declared(), "switchover --at");
         const picture = await this.#lookedSince(request.cluster);
@@ -188,7 +195,7 @@ export class Watcher {
       await bus.serve("repair", async (request) => {
         requireKnown(request.cluster, this.#declared(), "repair");
         const picture = await this.#lookedSince(request.cluster);
-        const { reply, order } = planRepair(picture, request);
+        const { reply, order } = planRepair(picture, request, performance.now(), this.#settings);
         return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
       }),
       await bus.serve("maintenance", async (request) => {

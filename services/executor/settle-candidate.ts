@@ -17,6 +17,7 @@ import {
   lossForbids,
   lossOf,
   mayLose,
+  onlyNamed,
 } from "@baton/protocol";
 import { bringForward } from "./bring-forward.ts";
 import { applyReceived } from "./carry-forward.ts";
@@ -99,8 +100,11 @@ function judge(
   );
   if (unfit !== null) throw new Refusal(unfit.refusal, unfit.reason);
   const facts = {
-    contenders: [...fenced.stopped.values()].map((s) =>
-      contenderOf(s.node, s.status, op.declared, quarantined, downtimes),
+    contenders: onlyNamed(
+      [...fenced.stopped.values()].map((s) =>
+        contenderOf(s.node, s.status, op.declared, quarantined, downtimes),
+      ),
+      op.intent.candidate,
     ),
     mark: loses ? GtidSet.empty : op.required,
     absent: absentees(op.declared, old, quarantined, (node) =>

@@ -238,6 +238,21 @@ export const SAMPLES: Record<string, Json> = {
       },
     ],
   },
+  "command-failover-request": {
+    cluster: "shop",
+    to: "n2",
+    dryRun: false,
+    acceptLoss: "3e11fa47-71ca-11e1-9e33-c80aa9429562:41-42",
+    acceptUnproven: false,
+    by: "ann@ops1",
+  },
+  "command-failover-reply": {
+    operation,
+    from: "n1",
+    to: "n2",
+    reason: "n2 would be promoted; 2 of 2 ackers reachable, 2 needed",
+    notChosen: [{ node: "n3", reason: "equal to n2, which comes first by name" }],
+  },
   "command-switchover-request": { cluster: "shop", to: null, dryRun: true, force: false },
   "command-switchover-reply": {
     operation: null,

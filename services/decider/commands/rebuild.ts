@@ -4,7 +4,7 @@ import { chooseDonor } from "@baton/protocol";
 import { downtimesNow } from "../brakes.ts";
 import type { Order } from "../decide.ts";
 import type { Picture } from "../picture.ts";
-import { reachable, reachedStatuses, type VoteSettings } from "../votes.ts";
+import { inDoubt, reachable, reachedStatuses, type VoteSettings } from "../votes.ts";
 
 /** @throws BatonError E_NOT_FOUND, E_CONFLICT, E_LOCKED */
 export function planRebuild(
@@ -41,7 +41,7 @@ export function planRebuild(
       `${node} is the primary: its data are the cluster's.`,
       `Pass the baton on first: baton switchover ${cluster}`,
     );
-  if (picture.suspectSinceMs !== null)
+  if (inDoubt(picture, now, s))
     throw refuse("E_CONFLICT", `${reign.primary} is suspect.`, "Ask again when the primary is well.");
   if (reachable(picture, node, Number.NEGATIVE_INFINITY, now, s) !== true)
     throw refuse(

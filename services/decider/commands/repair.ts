@@ -10,6 +10,7 @@ import { isCalm } from "@baton/protocol";
 import type { Order } from "../decide.ts";
 import type { Picture } from "../picture.ts";
 import type { Fault } from "../repairs.ts";
+import { inDoubt, type VoteSettings } from "../votes.ts";
 
 type Way = CommandReply<"repair">["faults"][number]["ways"][number];
 
@@ -29,6 +30,8 @@ const MENDS: Record<RepairCode, string> = {
 export function planRepair(
   picture: Picture,
   request: CommandRequest<"repair">,
+  now: number,
+  s: VoteSettings,
 ): { reply: CommandReply<"repair">; order: Order | null } {
   const { cluster, node, dryRun, inject, keep } = request;
   const place = `repair ${cluster}${node === null ? "" : ` ${node}`}`;
@@ -49,7 +52,7 @@ export function planRepair(
       `${state.value.operation?.id ?? "An operation"} is running.`,
       "Wait until it has ended: baton history.",
     );
-  if (picture.suspectSinceMs !== null)
+  if (inDoubt(picture, now, s))
     throw refuse(
       "E_CONFLICT",
       `${state.value.primary} is suspect.`,
