@@ -366,11 +366,14 @@ ${examples("baton demo", "baton demo --fault hang", "baton demo --rounds 10 --js
     .description("Type check, lint, unit, property and integration tests on real servers.")
     .argument("[filter...]", "only test files whose path contains one of these; then no type check or lint")
     .option("--unit", "only what needs no servers")
+    .option("--strict", "a flaky file fails the run, too")
     .addHelpText(
       "after",
       `
 The last line is \`N passed, N failed\`. A type check or lint that fails counts as one failed.
-${examples("baton test", "baton test gtid", "baton test test/failover")}`,
+A file that starts servers and fails is run once more, alone, at the end. If it passes then, it is printed as flaky, its
+two outputs are kept in .test-flakes/, and its tests count as passed; with --strict they count as they ended the first time.
+${examples("baton test", "baton test gtid", "baton test --strict test/failover")}`,
     )
     .action(async (filters, o) => (await import("./commands/test.ts")).test(filters, o));
 

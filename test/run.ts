@@ -2,13 +2,14 @@
  * `baton test`: type check and lint, then every test, with progress that can be read and a last line that
  * can be counted: `N passed, N failed`.
  *
- *   node test/run.ts [--unit] [filter…]
+ *   node test/run.ts [--unit] [--strict] [--root <folder>] [filter…]
  */
 import { spawn } from "node:child_process";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { startVitest } from "vitest/node";
 import { Progress } from "./progress.ts";
+import { judge } from "./second-run.ts";
 
 const REPOSITORY = resolve(import.meta.dirname, "..");
 const CHECK_TIMEOUT_MS = 300_000;
@@ -46,8 +47,30 @@ function check({ name, program, args }: Check): Promise<boolean> {
   });
 }
 
-async function run(filters: string[], unitOnly: boolean): Promise<number> {
-  process.chdir(REPOSITORY);
+interface Options {
+  unit: boolean;
+  strict: boolean;
+  /** Where the tests are: this repository, or a small one that tests this runner. */
+  root: string;
+}
+
+/** Runs the files whose path contains one of `filters`. */
+async function runTests(filters: string[], { unit, root }: Options): Promise<Progress> {
+  const progress = new Progress((line) => console.log(line));
+  const vitest = await startVitest(filters, {
+    root,
+    run: true,
+    watch: false,
+    passWithNoTests: true,
+    reporters: [progress],
+    ...(unit ? { project: ["quick"] } : {}),
+  });
+  await vitest.close();
+  return progress;
+}
+
+async function run(filters: string[], options: Options): Promise<number> {
+  process.chdir(options.root);
   let passed = 0;
   let failed = 0;
   if (filters.length === 0) {
@@ -56,19 +79,16 @@ async function run(filters: string[], unitOnly: boolean): Promise<number> {
       else failed += 1;
     }
   }
-  const progress = new Progress((line) => console.log(line));
-  const vitest = await startVitest(filters, {
-    root: REPOSITORY,
-    run: true,
-    watch: false,
-    passWithNoTests: true,
-    reporters: [progress],
-    ...(unitOnly ? { project: ["quick"] } : {}),
+  const verdict = await judge({
+    first: await runTests(filters, options),
+    alone: (path) => runTests([path], options),
+    flakesFolder: join(options.root, ".test-flakes"),
+    strict: options.strict,
+    print: (line) => console.log(line),
   });
-  await vitest.close();
-  passed += progress.passed;
-  failed += progress.failed;
-  for (const line of progress.failures) console.log(line);
+  passed += verdict.passed;
+  failed += verdict.failed;
+  for (const line of verdict.lines) console.log(line);
   if (passed + failed === 0)
     console.log(`No test file's path contains ${filters.join(" or ") || "anything"}.`);
   console.log(`${passed} passed, ${failed} failed`);
@@ -77,6 +97,10 @@ async function run(filters: string[], unitOnly: boolean): Promise<number> {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { unit: { type: "boolean", default: false } },
+  options: {
+    unit: { type: "boolean", default: false },
+    strict: { type: "boolean", default: false },
+    root: { type: "string", default: REPOSITORY },
+  },
 });
-process.exit(await run(positionals, values.unit));
+process.exit(await run(positionals, { ...values, root: resolve(values.root) }));

@@ -3,11 +3,10 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { Exit } from "../failure.ts";
 
-export async function test(filters: string[], o: { unit?: true }): Promise<void> {
+export async function test(filters: string[], o: { unit?: true; strict?: true }): Promise<void> {
   const runner = join(import.meta.dirname, "../../test/run.ts");
-  const child = spawn(process.execPath, [runner, ...(o.unit ? ["--unit"] : []), "--", ...filters], {
-    stdio: "inherit",
-  });
+  const flags = [...(o.unit ? ["--unit"] : []), ...(o.strict ? ["--strict"] : [])];
+  const child = spawn(process.execPath, [runner, ...flags, "--", ...filters], { stdio: "inherit" });
   // The terminal tells the runner too; its end is ours.
   process.on("SIGINT", () => undefined);
   process.on("SIGTERM", () => child.kill("SIGTERM"));
