@@ -226,6 +226,20 @@ describe("closing writes", () => {
   });
 });
 
+it("what sessions own is read whole, of several UUIDs and with tags", async () => {
+  const n1 = lab.node("n1");
+  const uuid = (n: number) => `${n}aaaaaaa-0000-0000-0000-000000000001`;
+  const gtids = [`${uuid(1)}:5`, `${uuid(1)}:7`, `${uuid(2)}:5`, `${uuid(1)}:tag:3`, `${uuid(2)}:abcdef12:9`];
+  const ends: (() => Promise<void>)[] = [];
+  try {
+    for (const gtid of gtids) ends.push(await n1.hold(`SET SESSION gtid_next='${gtid}'`));
+    const [rows] = await run(await hand("n1"), d.ownedSql);
+    expect(GtidSet.parse(d.owned(rows!)).toString()).toBe(GtidSet.parse(gtids.join(",")).toString());
+  } finally {
+    for (const end of ends) await end();
+  }
+});
+
 describe("client sessions", () => {
   it("are all but Baton's, replication's and the server's own, even where a client shares Baton's account", async () => {
     const helper = await hand("n1");

@@ -4,6 +4,7 @@
  */
 import { escape as quote } from "mysql2";
 import type { Dialect, ReplicationAccount } from "./dialect.ts";
+import { ownedSet } from "./owned.ts";
 import type { Target } from "./session.ts";
 import { parseStatus, STATUS_SQL } from "./status.ts";
 
@@ -97,12 +98,8 @@ export const mysql84: Dialect = {
     `SELECT WAIT_FOR_EXECUTED_GTID_SET(${quote(set)}, ${Math.max(0.001, timeoutMs / 1_000)}) AS late`,
   applied: (rows) => Number(rows[0]?.late) === 0,
 
-  // 19.1.6.5, gtid_owned: `uuid:gno#thread`, several threads one after another.
   ownedSql: "SELECT @@GLOBAL.gtid_owned AS owned",
-  owned: (rows) =>
-    String(rows[0]?.owned ?? "")
-      .replaceAll(/#\d+/g, "")
-      .replaceAll("\n", ""),
+  owned: (rows) => ownedSet(String(rows[0]?.owned ?? "")),
 
   // 19.4.10.1: semi-sync goes on while the node is still read-only, so that its first write waits for acks too.
   openPrimary: (o) => [...semiSyncSource(o), "SET GLOBAL super_read_only=OFF", "SET GLOBAL read_only=OFF"],
