@@ -26,6 +26,8 @@ export interface Ports {
   readonly executor: string;
   now(): number;
   nowUnixMs(): number;
+  /** For how long the state's operation has stood on its side of the commit point, as far as this executor has seen. */
+  standingMs(state: ClusterState): number;
   /** How old the judgement behind the intent is, as its decider says within `withinMs`; null: it does not. */
   judgedAgoMs(intent: Intent, withinMs: number): Promise<number | null>;
   /** Compare-and-set of baton_state; null when the revision is not the last. */

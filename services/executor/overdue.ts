@@ -11,12 +11,11 @@ import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 import { rollBack } from "./roll-back.ts";
 
-/** By the clocks of those who began it and who goes on: what differs between them only makes it a little earlier or later. */
+/** By the monotonic clock of the executor that goes on with it; dates of two machines cannot be compared. */
 export function isOverdue(op: Operation): boolean {
   const { operation } = op.state;
   if (operation === null || operation.id !== op.intent.operation) return false;
-  const sinceUnixMs = operation.committedUnixMs ?? operation.startedUnixMs;
-  return op.ports.nowUnixMs() - sinceUnixMs > op.declared.policy.deadlines.forwardMs;
+  return op.ports.standingMs(op.state) > op.declared.policy.deadlines.forwardMs;
 }
 
 export async function giveUpOverdue(op: Operation, error: unknown): Promise<void> {

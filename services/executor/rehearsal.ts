@@ -96,6 +96,7 @@ export async function rehearse(): Promise<void> {
     executor: "rehearsal",
     now: () => performance.now(),
     nowUnixMs: () => Date.now(),
+    standingMs: () => 0,
     judgedAgoMs: async () => null,
     readState: async () => null,
     writeState: async (_cluster, state) => {

@@ -17,6 +17,7 @@ import { faultPoint } from "./fault-point.ts";
 import { SessionHand } from "./hand.ts";
 import { Lease } from "./lease.ts";
 import type { Operation, Ports } from "./operation.ts";
+import { Patience } from "./patience.ts";
 import { runIntent } from "./run.ts";
 import { type OpenSession, WarmSessions } from "./warm-sessions.ts";
 
@@ -34,6 +35,7 @@ export class Worker {
   readonly #ctx: WorkerContext;
   readonly #declared = new Map<string, DeclaredCluster>();
   readonly #states = new Map<string, { value: ClusterState; revision: number }>();
+  readonly #patience = new Patience();
   readonly #vouches = new Map<string, Map<string, Vouch>>();
   readonly #brakes = new Map<string, Brake>();
   #brakesKnown = false;
@@ -67,6 +69,7 @@ export class Worker {
         onChange: (cluster, value, revision) => {
           if (value === null) this.#states.delete(cluster);
           else this.#states.set(cluster, { value, revision });
+          this.#patience.saw(cluster, value, performance.now());
         },
       }),
       await bus.bucket("baton_brakes").watch({
@@ -253,6 +256,7 @@ export class Worker {
       passing: faultPoint,
       now: () => performance.now(),
       nowUnixMs: () => Date.now(),
+      standingMs: (state) => this.#patience.standingMs(state, performance.now()),
       judgedAgoMs: (intent, withinMs) => this.#judgedAgoMs(intent, withinMs),
       readState: (cluster) => states.get(cluster),
       writeState: (cluster, state, revision) =>
