@@ -43,6 +43,25 @@ describe("choose", () => {
     expect(c.notChosen).toEqual([{ node: "n2", reason: `behind by 2 transactions (${P}:11-12)` }]);
   });
 
+  it("needs k other servers to follow, however many names they have", () => {
+    const twin = contender(3, `${P}:1-12`, { serverUuid: uuidOf(2) });
+    expect(choose(facts([contender(2, `${P}:1-12`), twin]))).toMatchObject({
+      ok: false,
+      refusal: "too-few-ackers-left",
+    });
+    const three = [contender(2, `${P}:1-12`), twin, contender(4, `${P}:1-12`)];
+    expect(choose(facts(three))).toMatchObject({ ok: true, followers: ["n4"] });
+    expect(choose(facts(three, { acks: 2 }))).toMatchObject({ ok: false, refusal: "too-few-ackers-left" });
+  });
+
+  it("knows a server's own errant transactions under its second name, too", () => {
+    const own = `${P}:1-12,${uuidOf(2)}:1`;
+    const twin = contender(3, own, { serverUuid: uuidOf(2) });
+    const both = facts([contender(2, own), twin, contender(4, `${P}:1-12`)]);
+    expect(errantOf(twin, both).toString()).toBe(`${uuidOf(2)}:1`);
+    expect(choose(both)).toMatchObject({ ok: true, candidate: "n4" });
+  });
+
   describe("one that is preferred and behind", () => {
     const ahead = contender(3, `${P}:1-12`);
     it.each([

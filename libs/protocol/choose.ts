@@ -77,7 +77,8 @@ export function errantOf(
 ): GtidSet {
   let rest = contender.held.subtract(facts.primaryExecuted).onlyFrom(contender.serverUuid);
   for (const other of facts.contenders) {
-    if (other.node !== contender.node) rest = rest.subtract(other.held);
+    // The same server under another name knows nothing of its own.
+    if (other.serverUuid !== contender.serverUuid) rest = rest.subtract(other.held);
   }
   return rest;
 }
@@ -159,7 +160,12 @@ export function choose(facts: ChooseFacts): Choice {
 
   const { best, notChosen: after } = prefer(eligible, facts.oldPrimaryRegion, facts.lagCeilingMs);
   notChosen.push(...after);
-  const followers = sound.filter((c) => c.node !== best.node).map((c) => c.node);
+  const followers = sound
+    .filter(
+      (c, i) =>
+        c.serverUuid !== best.serverUuid && i === sound.findIndex((s) => s.serverUuid === c.serverUuid),
+    )
+    .map((c) => c.node);
   if (followers.length < facts.acks) {
     const reason = `${followers.length} replicas would be left to acknowledge, ${facts.acks} are needed`;
     notChosen.push({ node: best.node, reason });

@@ -102,6 +102,29 @@ describe("planFailover", () => {
     const up = { n2: status(2, `${P}:1-5`), n3: status(3, `${P}:1-6`), n4: status(4, `${P}:1-6`) };
     expect(planFailover(facts(5, 2, up))).toMatchObject({ possible: true, candidate: "n3" });
   });
+  it("takes one server behind two addresses for one voice, and the primary behind a second one for none", () => {
+    const twin = status(3, `${P}:1-5`, `${P}:1-5`, { serverUuid: status(2, "").serverUuid });
+    const twice = planFailover(facts(3, 1, { n2: status(2, `${P}:1-5`), n3: twin }));
+    expect(twice).toMatchObject({ possible: false, refusal: "ackers-unreachable" });
+    expect(twice.reason).toContain("n3 is the same server as n2");
+    const itself = status(3, `${P}:1-5`, `${P}:1-5`, { serverUuid: P });
+    const primary = status(1, `${P}:1-5`, `${P}:1-5`, { serverUuid: P, replica: null });
+    expect(
+      planFailover(facts(3, 1, { n1: primary, n2: status(2, `${P}:1-5`), n3: itself })).reason,
+    ).toContain("n3 is the same server as n1");
+    const four = {
+      n2: status(2, `${P}:1-5`),
+      n3: twin,
+      n4: status(4, `${P}:1-5`),
+      n5: status(5, `${P}:1-5`),
+    };
+    expect(planFailover(facts(5, 2, four))).toMatchObject({
+      possible: true,
+      notChosen: expect.arrayContaining([
+        { node: "n3", reason: expect.stringContaining("the same server as n2") },
+      ]),
+    });
+  });
   it("does not count a quarantined node as an acker", () => {
     const up = { n2: status(2, `${P}:1-5`), n4: status(4, `${P}:1-5`) };
     expect(planFailover(facts(4, 1, up, { quarantined: ["n3"] }))).toMatchObject({

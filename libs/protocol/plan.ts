@@ -3,7 +3,7 @@ import type { DeclaredCluster, Loss, NodeStatus, RefusalCode, Vouch } from "@bat
 import { GtidSet } from "@baton/mysql/gtid";
 import { type Contender, choose, type NotChosen, QUARANTINED } from "./choose.ts";
 import { describeLoss, lossForbids, lossOf, type Unseen } from "./durability.ts";
-import { ackersToStop, isFenced } from "./fence.ts";
+import { ackersToStop, echoesOf, isFenced, sameServer } from "./fence.ts";
 import { flavourRefusal } from "./flavour.ts";
 import { canVouch, heldBy, strandedIn } from "./vouch.ts";
 
@@ -101,7 +101,13 @@ export function planFailover(facts: PlanFacts): Plan {
   if (unfit !== null) return { possible: false, ...unfit, notChosen: [] };
   const { acks, lagCeilingMs } = facts.declared.policy;
   const ackers = ackersOf(facts.declared, facts.primary, facts.quarantined);
-  const reachable = ackers.filter((n) => facts.statuses.has(n));
+  const uuidOf = (n: string) => facts.statuses.get(n)?.serverUuid ?? "";
+  const echoes = echoesOf(
+    ackers.filter((n) => facts.statuses.has(n)).map((n) => [n, uuidOf(n)] as const),
+    facts.primary,
+    uuidOf(facts.primary),
+  );
+  const reachable = ackers.filter((n) => facts.statuses.has(n) && !echoes.has(n));
   const needed = ackersToStop(ackers.length, acks);
   const mute: string[] = [];
   for (const node of reachable) {
@@ -114,12 +120,13 @@ export function planFailover(facts: PlanFacts): Plan {
     !isFenced({ ackers: ackers.length, acks, stopped, primaryFenced: false })
   ) {
     const away = ackers.filter((n) => !facts.statuses.has(n));
+    const twice = [...echoes].map(([n, as]) => `; ${n} ${sameServer(as)}`).join("");
     return reachable.length >= needed
       ? { possible: false, refusal: "acker-cannot-vouch", reason: mute.join("; "), notChosen: [] }
       : {
           possible: false,
           refusal: "ackers-unreachable",
-          reason: `${needed} of ${ackers.length} ackers must be reachable, ${reachable.length} are (missing: ${away.join(", ") || "none declared"})`,
+          reason: `${needed} of ${ackers.length} ackers must be reachable, ${reachable.length} are (missing: ${away.join(", ") || "none declared"})${twice}`,
           notChosen: [],
         };
   }
@@ -140,7 +147,11 @@ export function planFailover(facts: PlanFacts): Plan {
       facts.named ?? null,
     ),
     absent: absentees(facts.declared, facts.primary, facts.quarantined, (n) =>
-      facts.statuses.has(n) ? null : "it cannot be reached",
+      echoes.has(n)
+        ? sameServer(echoes.get(n) as string)
+        : facts.statuses.has(n)
+          ? null
+          : "it cannot be reached",
     ),
     oldPrimaryRegion: facts.declared.nodes[facts.primary]?.region ?? "",
     primaryExecuted,

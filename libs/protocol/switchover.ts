@@ -5,6 +5,7 @@
 import type { DeclaredCluster, NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
 import { type Contender, errantOf, type NotChosen, prefer, series } from "./choose.ts";
+import { echoesOf } from "./fence.ts";
 import { flavourRefusal } from "./flavour.ts";
 import { ackersOf, contenderOf } from "./plan.ts";
 
@@ -215,9 +216,14 @@ function checkCandidate(facts: SwitchoverFacts, node: string): Check[] {
 /** Without k followers no write would return. The old primary is one of them: it is alive and helps. */
 function checkAckers(facts: SwitchoverFacts, candidate: string): Check {
   const { acks } = facts.declared.policy;
-  const followers = ackersOf(facts.declared, candidate, facts.quarantined).filter((n) =>
-    facts.statuses.has(n),
+  const reached = ackersOf(facts.declared, candidate, facts.quarantined).filter((n) => facts.statuses.has(n));
+  const uuidOf = (n: string) => facts.statuses.get(n)?.serverUuid ?? "";
+  const echoes = echoesOf(
+    reached.map((n) => [n, uuidOf(n)] as const),
+    candidate,
+    uuidOf(candidate),
   );
+  const followers = reached.filter((n) => !echoes.has(n));
   return {
     check: "ackers",
     ok: followers.length >= acks,

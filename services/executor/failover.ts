@@ -54,7 +54,7 @@ async function towardsCommit(op: Operation, shutting: Shutting): Promise<GtidSet
   assertProven(op, loses);
   const fenced = await op.step("fence", async () => {
     const value = await fence(op, ackers, old, loses, required, (hand, deadlineMs) => {
-      const closed = shut(op, hand, deadlineMs, () => shutting.givenUp);
+      const closed = shut(op, hand, deadlineMs, () => shutting.givenUp, op.state.primaryUuid);
       shutting.ended = closed.catch(() => undefined);
       return closed;
     });

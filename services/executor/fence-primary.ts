@@ -12,15 +12,22 @@ import { Refusal } from "./refusal.ts";
 
 /**
  * A second session to the node does the rest while the first one waits in `SET super_read_only`. Once that is sent it is carried to
- * its end; before, `isGivenUp` says that nobody wants it any more.
+ * its end; before, `isGivenUp` says that nobody wants it any more. `meant`: the server_uuid that it must be, for an address
+ * may lead to another server by now. @throws Refusal
  */
 export async function shut(
   op: Operation,
   hand: Hand,
   deadlineMs: number,
   isGivenUp: () => boolean = () => false,
+  meant: string | null = null,
 ): Promise<NodeStatus> {
   const before = await hand.status(deadlineMs);
+  if (meant !== null && before.serverUuid !== meant)
+    throw new Refusal(
+      "state-changed",
+      `at ${hand.node}'s address another server answers (${before.serverUuid}), and not ${meant}: it was not touched`,
+    );
   if (before.readOnly && before.superReadOnly && before.semiSync?.source !== true) return before;
   if (op.intent.kind === "failover" && !before.readOnly) await op.noteWritable(hand.node);
   const helper = await op.helper(hand, deadlineMs);

@@ -4,7 +4,7 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet, MysqlFault } from "@baton/mysql";
-import { canVouch, heldBy, isFenced } from "@baton/protocol";
+import { canVouch, echoesOf, heldBy, isFenced, sameServer } from "@baton/protocol";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
@@ -54,6 +54,14 @@ export async function fence(
     all: Promise.resolve(),
   };
   const vouches = op.ports.vouches(op.cluster);
+  // Known before to be one server: asked under each name, it would take its lock from itself.
+  const known = ackers.flatMap((n) => {
+    const status = op.intent.nodes[n];
+    return status == null ? [] : [[n, status.serverUuid] as const];
+  });
+  for (const [node, as] of echoesOf(known, oldPrimary, op.state.primaryUuid))
+    result.failed.set(node, `${node} ${sameServer(as)}`);
+  const asked = ackers.filter((node) => !result.failed.has(node));
 
   // One that has lost history cannot say what it acknowledged, however closed it is.
   const forgetful = op.intent.diagnosis === "primary-lost-history";
@@ -75,7 +83,7 @@ export async function fence(
   await new Promise<void>((resolve) => {
     const deadline = setTimeout(resolve, deadlines.fenceMs);
     let straggler: NodeJS.Timeout | undefined;
-    let pending = ackers.length;
+    let pending = asked.length;
     const settle = () => {
       if (pending === 0 && (fenced() || primaryDone)) {
         clearTimeout(deadline);
@@ -86,9 +94,16 @@ export async function fence(
       else if (loses && pending === 0) straggler ??= setTimeout(resolve, SILENT_PRIMARY_MS);
     };
     let primaryDone = false;
-    const each = ackers.map(async (node) => {
+    const each = asked.map(async (node) => {
       try {
         const stopped = await stopReceiver(op, node, deadlines.fenceMs, () => over);
+        const uuids = [...result.stopped].map(([n, s]) => [n, s.status.serverUuid] as const);
+        const as = echoesOf(
+          [...uuids, [node, stopped.status.serverUuid]],
+          oldPrimary,
+          op.state.primaryUuid,
+        ).get(node);
+        if (as !== undefined) throw new Refusal("state-changed", `${node} ${sameServer(as)}`);
         const finding = canVouch(stopped.status, vouches.get(node));
         result.stopped.set(node, { node, ...stopped, vouches: finding.canVouch, why: finding.reason });
       } catch (error) {
@@ -129,7 +144,7 @@ export async function fence(
   }
   throw new Refusal(
     "ackers-unreachable",
-    `${result.stopped.size} of ${ackers.length} ackers could be stopped, ${ackers.length - acks + 1} are needed, and ${oldPrimary} could not be fenced itself`,
+    `${result.stopped.size} of ${ackers.length} ackers could be stopped, ${ackers.length - acks + 1} are needed, and ${oldPrimary} could not be fenced itself (${[...result.failed.values()].join("; ")})`,
     { stopped: [...result.stopped.keys()], failed: said },
   );
 }

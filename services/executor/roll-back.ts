@@ -25,6 +25,9 @@ export async function rollBack(op: Operation, why: Refusal): Promise<void> {
           if (hand === null && op.takenOver) throw new Error("it cannot be reached");
           if (hand === null) return;
           op.assertMine();
+          // Nothing was done to another server that answers at its address by now, and it must not be opened.
+          const { serverUuid } = await hand.status(op.declared.policy.deadlines.openMs);
+          if (node === op.state.primary && serverUuid !== op.state.primaryUuid) return;
           await putBack(op, hand, before);
           restored.push(node);
         } catch (error) {

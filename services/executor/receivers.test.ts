@@ -1,0 +1,97 @@
+/**
+ * The fence on real servers, whose addresses lead elsewhere than the names say. Expectation: only the server that the state names is
+ * shut as the old primary, and a server has one voice, however many names lead to it.
+ */
+import { DeclaredCluster, type Intent } from "@baton/contracts";
+import { dialectFor, openSession } from "@baton/mysql";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { type Lab, startLab } from "../../lab/index.ts";
+import { shut } from "./fence-primary.ts";
+import { SessionHand } from "./hand.ts";
+import type { Operation } from "./operation.ts";
+import { type Fence, fence } from "./receivers.ts";
+
+let lab: Lab;
+const hands: SessionHand[] = [];
+beforeAll(async () => {
+  lab = await startLab({ natsServers: 0 });
+});
+afterEach(async () => {
+  for (const hand of hands.splice(0)) await hand.release();
+  for (const name of ["n2", "n3"]) await lab.node(name).query("START REPLICA");
+});
+afterAll(() => lab?.stop());
+
+async function uuidOf(name: string): Promise<string> {
+  const [row] = await lab.node(name).query<{ u: string }>("SELECT @@server_uuid u");
+  return row!.u;
+}
+
+/** `leadsTo`: at whose address a name is found, where it is not its own. */
+function operation(primaryUuid: string, leadsTo: Record<string, string> = {}): Operation {
+  const taken = new Map<string, Promise<SessionHand>>();
+  const take = async (name: string) => {
+    const session = await openSession(lab.node(leadsTo[name] ?? name), lab.accounts.baton, {
+      connectTimeoutMs: 5_000,
+      name: "baton-test",
+    });
+    const hand = await SessionHand.take(name, dialectFor(session.version), session, 5_000, (s) =>
+      s.destroy(),
+    );
+    hands.push(hand);
+    return hand;
+  };
+  return {
+    cluster: "shop",
+    declared: DeclaredCluster.parse({
+      cluster: "shop",
+      nodes: { n1: { host: "h" }, n2: { host: "h" }, n3: { host: "h" } },
+      policy: { acks: 1, deadlines: { fenceMs: 5_000 } },
+    }),
+    intent: { kind: "failover", nodes: {} } as unknown as Intent,
+    state: { primaryUuid },
+    ports: { vouches: () => new Map(), now: () => performance.now() },
+    assertMine: () => undefined,
+    noteWritable: async () => undefined,
+    hand: (name: string) => {
+      const hand = taken.get(name) ?? take(name);
+      taken.set(name, hand);
+      return hand;
+    },
+    helper: async () => {
+      throw new Error("nobody is to be shut here");
+    },
+  } as unknown as Operation;
+}
+
+/** Ends only when the old primary's address has been asked, too. */
+async function fenced(op: Operation): Promise<Fence> {
+  let asked: Promise<unknown> = Promise.resolve();
+  const result = await fence(op, ["n2", "n3"], "n1", false, (hand, deadlineMs) => {
+    const closed = shut(op, hand, deadlineMs, () => false, op.state.primaryUuid);
+    asked = closed.catch(() => undefined);
+    return closed;
+  });
+  await op.hand("n1", 5_000);
+  await asked;
+  return result;
+}
+
+it("another server at the old primary's address is neither shut nor counted as fenced", async () => {
+  const gone = "ffffffff-0000-0000-0000-000000000009";
+  const result = await fenced(operation(gone));
+  expect([...result.stopped.keys()].sort()).toEqual(["n2", "n3"]);
+  expect(result.primary).toBeNull();
+  await expect.poll(() => result.failed.get("n1")).toContain("another server answers");
+  expect(result.failed.get("n1")).toContain(gone);
+  const [row] = await lab.node("n1").query("SELECT @@GLOBAL.read_only ro, @@GLOBAL.super_read_only sro");
+  expect(row).toEqual({ ro: 0, sro: 0 });
+});
+
+it("one server behind two names has one voice, which is too few", async () => {
+  const op = operation(await uuidOf("n1"), { n1: "n2", n3: "n2" });
+  await expect(fenced(op)).rejects.toMatchObject({
+    code: "ackers-unreachable",
+    message: expect.stringMatching(/^1 of 2 ackers could be stopped, 2 are needed/),
+  });
+});
