@@ -1,6 +1,7 @@
 /** The cluster's state and the other KV values. Each change of state is a compare-and-set by an executor. */
 import { z } from "zod";
 import { RefusalCode, RepairCode } from "./codes.ts";
+import { kept } from "./kept.ts";
 import { GtidSetText, Ms, Name, OperationId, UnixMs } from "./names.ts";
 
 export const OperationKind = z.enum([
@@ -29,11 +30,11 @@ export const OperationOutcome = z.enum(["completed", "rolled-back", "blocked"]);
 export type OperationOutcome = z.infer<typeof OperationOutcome>;
 
 /** What an operation must put back if it ends before its commit point. */
-export const Before = z.object({
+export const Before = kept({
   receiverOn: z.array(Name).describe("replicas whose receiver ran when the operation began"),
   writable: z.array(Name).describe("nodes that were writable when the operation began"),
   sources: z
-    .record(Name, z.object({ host: z.string(), port: z.number().int() }))
+    .record(Name, kept({ host: z.string(), port: z.number().int() }))
     .optional()
     .describe("whom each replica followed"),
   applierOff: z.array(Name).optional().describe("replicas whose applier stood still"),
@@ -41,7 +42,7 @@ export const Before = z.object({
 export type Before = z.infer<typeof Before>;
 
 /** What a failover may lose: where writes did not have to wait for acks, that is more than nothing. */
-export const Loss = z.object({
+export const Loss = kept({
   known: GtidSetText.describe("seen on the old primary, and not on the new one"),
   count: z.number().int().min(0).describe("how many these are"),
   unseen: z
@@ -57,7 +58,7 @@ export const Loss = z.object({
 });
 export type Loss = z.infer<typeof Loss>;
 
-export const RunningOperation = z.object({
+export const RunningOperation = kept({
   id: OperationId,
   kind: OperationKind,
   node: Name.describe("failover: the old primary; rejoin and adopt: the node"),
@@ -72,7 +73,7 @@ export const RunningOperation = z.object({
 });
 export type RunningOperation = z.infer<typeof RunningOperation>;
 
-export const EndedOperation = z.object({
+export const EndedOperation = kept({
   id: OperationId,
   kind: OperationKind,
   outcome: OperationOutcome,
@@ -87,18 +88,18 @@ export const FAILOVERS_KEPT = 50;
 /** The newest of all nodes together; a reign that mends more within an hour has other troubles. */
 export const REPAIRS_KEPT = 200;
 
-export const MadeRepair = z.object({ code: RepairCode, node: Name, endedUnixMs: UnixMs });
+export const MadeRepair = kept({ code: RepairCode, node: Name, endedUnixMs: UnixMs });
 export type MadeRepair = z.infer<typeof MadeRepair>;
 
 /** Writes that a person has given up by name: no node need hold them any more. */
-export const Forgone = z.object({
+export const Forgone = kept({
   gtids: GtidSetText,
   by: z.string().max(200),
   atUnixMs: UnixMs,
 });
 export type Forgone = z.infer<typeof Forgone>;
 
-export const ClusterState = z.object({
+export const ClusterState = kept({
   cluster: Name,
   epoch: z.number().int().min(1),
   primary: Name,
@@ -113,8 +114,7 @@ export const ClusterState = z.object({
     .describe(
       "nodes whose data a rebuild has begun to replace, and when (seconds, the node's own clock): only a rebuild leads them home",
     ),
-  degraded: z
-    .object({ sinceUnixMs: UnixMs, executed: GtidSetText })
+  degraded: kept({ sinceUnixMs: UnixMs, executed: GtidSetText })
     .optional()
     .describe(
       "since when the primary may answer writes that wait for no ack, and its last set before: all of that is safe",
@@ -158,13 +158,13 @@ export type ClusterState = z.infer<typeof ClusterState>;
  * The high-water mark of a cluster: what its primary was last seen to have executed, and whether its writes have waited for acks (SAFETY.md,
  * "What the promises rest on"). Deciders only ever raise the set, by compare-and-set.
  */
-export const Mark = z.object({
+export const Mark = kept({
   cluster: Name,
   epoch: z.number().int().min(1),
   primary: Name,
   primaryUuid: z.string(),
   executed: GtidSetText.describe("whoever is opened must hold it, but for what a person has given up"),
-  durability: z.object({
+  durability: kept({
     proven: z.boolean().describe("every acknowledged write is held by k members, as far as was ever seen"),
     acks: z.number().int().min(1).describe("k, for which that is so"),
     why: z.string().max(500).describe("what proves it, or what speaks against it"),
@@ -196,7 +196,7 @@ export type Vouch = z.infer<typeof Vouch>;
  * A time that a person has set aside. A date is all that a person can say of it, so here a wall clock decides: each service's own
  * opens and ends it. It holds back, it never permits: a clock that is off costs time, not data.
  */
-export const Window = z.object({
+export const Window = kept({
   fromUnixMs: UnixMs,
   untilUnixMs: UnixMs.describe("it ends by itself then"),
   by: z.string().max(200),
@@ -208,7 +208,7 @@ export type Window = z.infer<typeof Window>;
 export const WINDOWS_KEPT = 20;
 
 /** A person's hand on the brake, for one cluster or for all (key `_all`). Deciders order nothing but what a person asks for. */
-export const Brake = z.object({
+export const Brake = kept({
   paused: z.boolean(),
   by: z.string().max(200),
   reason: z.string().max(500),
@@ -234,19 +234,18 @@ export type Brake = z.infer<typeof Brake>;
  * A switchover that a person has planned. It is taken by writing the order into it, by compare-and-set: whoever takes it up again gives the
  * very same order, which can run once only.
  */
-export const Planned = z.object({
+export const Planned = kept({
   cluster: Name,
   id: Name.describe("tells this plan from any other of the cluster"),
   atUnixMs: UnixMs,
   to: Name.nullable().describe("null: Baton chooses then"),
   force: z.boolean(),
   by: z.string().max(200),
-  order: z
-    .object({
-      candidate: Name,
-      stateRevision: z.number().int().min(1).describe("of the state that it leaves"),
-      decider: Name,
-    })
+  order: kept({
+    candidate: Name,
+    stateRevision: z.number().int().min(1).describe("of the state that it leaves"),
+    decider: Name,
+  })
     .nullable()
     .describe("null: its time has not come"),
 });

@@ -233,12 +233,15 @@ function prove(picture: Picture, history: History, now: number, s: VoteSettings)
     .filter(
       ([node, of]) =>
         node !== state.primary &&
+        of.serverUuid !== state.primaryUuid &&
         nodes[node] !== undefined &&
         !state.quarantined.includes(node) &&
         of.replica?.receiver === "on" &&
         follows(of, state.primaryUuid, nodes[state.primary]) &&
         heldBy(of).contains(all),
     )
+    // A server behind two addresses holds it once.
+    .filter(([, of], i, all) => i === all.findIndex(([, other]) => other.serverUuid === of.serverUuid))
     .map(([node]) => node)
     .sort();
   if (holders.length < policy.acks) return history;

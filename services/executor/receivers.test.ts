@@ -2,8 +2,9 @@
  * The fence on real servers, whose addresses lead elsewhere than the names say. Expectation: only the server that the state names is
  * shut as the old primary, and a server has one voice, however many names lead to it.
  */
+
 import { DeclaredCluster, type Intent } from "@baton/contracts";
-import { dialectFor, openSession } from "@baton/mysql";
+import { dialectFor, GtidSet, openSession } from "@baton/mysql";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { type Lab, startLab } from "../../lab/index.ts";
 import { shut } from "./fence-primary.ts";
@@ -67,7 +68,7 @@ function operation(primaryUuid: string, leadsTo: Record<string, string> = {}): O
 /** Ends only when the old primary's address has been asked, too. */
 async function fenced(op: Operation): Promise<Fence> {
   let asked: Promise<unknown> = Promise.resolve();
-  const result = await fence(op, ["n2", "n3"], "n1", false, (hand, deadlineMs) => {
+  const result = await fence(op, ["n2", "n3"], "n1", false, GtidSet.empty, (hand, deadlineMs) => {
     const closed = shut(op, hand, deadlineMs, () => false, op.state.primaryUuid);
     asked = closed.catch(() => undefined);
     return closed;
