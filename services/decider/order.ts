@@ -43,6 +43,15 @@ const YIELDS: Partial<Record<OperationKind, ReadonlySet<OperationKind>>> = {
   rebuild: new Set(["failover", "reopen", "rejoin", "degrade", "restore", "repair", "split-brain"]),
 };
 
+/** What it still does is to prove itself by a canary: nobody waits for that, least of all a repair that would bring the canary its acker. */
+function hasEnded(
+  state: { value: ClusterState; revision: number } | null,
+  operation: string,
+  revision: number,
+): boolean {
+  return state?.revision === revision && state.value.operation === null && state.value.last?.id === operation;
+}
+
 export function operationName(cluster: string, order: Order): string {
   const about =
     order.kind === "failover"
@@ -76,7 +85,10 @@ export async function giveOrder(
       if (await ports.stateMoves(cluster, order.stateRevision, PEER_GRACE_MS))
         return { ok: true, operation, by: "another" };
       lockRevision = found.revision;
-    } else if (YIELDS[found.value.kind]?.has(order.kind) === true) {
+    } else if (
+      YIELDS[found.value.kind]?.has(order.kind) === true ||
+      hasEnded(ports.state(cluster), found.value.operation, order.stateRevision)
+    ) {
       lockRevision = await ports.lockUpdate(cluster, holder, found.revision);
       if (lockRevision === null) return { ok: false, why: "the cluster's lock moved on just now" };
     } else {

@@ -238,6 +238,15 @@ export const SAMPLES: Record<string, Json> = {
       },
     ],
   },
+  "command-switchover-request": { cluster: "shop", to: null, dryRun: true, force: false },
+  "command-switchover-reply": {
+    operation: null,
+    from: "n1",
+    to: "n2",
+    checks: [{ check: "ackers", ok: true, safety: true, found: "2 of 2 attached" }],
+    notChosen: [{ node: "n3", reason: "n2 comes first by name" }],
+    expectedPauseMs: 40,
+  },
   "command-failover-request": {
     cluster: "shop",
     to: "n2",
@@ -252,15 +261,6 @@ export const SAMPLES: Record<string, Json> = {
     to: "n2",
     reason: "n2 would be promoted; 2 of 2 ackers reachable, 2 needed",
     notChosen: [{ node: "n3", reason: "equal to n2, which comes first by name" }],
-  },
-  "command-switchover-request": { cluster: "shop", to: null, dryRun: true, force: false },
-  "command-switchover-reply": {
-    operation: null,
-    from: "n1",
-    to: "n2",
-    checks: [{ check: "ackers", ok: true, safety: true, found: "2 of 2 attached" }],
-    notChosen: [{ node: "n3", reason: "n2 comes first by name" }],
-    expectedPauseMs: 40,
   },
   "command-plan-request": {
     cluster: "shop",
