@@ -154,20 +154,22 @@ describe("durability", () => {
     expect(s.picture.history.durability?.why).toContain("Rpl_semi_sync_source_no_times");
   });
 
-  it("is doubted when more clients are attached than declared replicas can be, after a second", () => {
+  it("is doubted when more clients are attached than declared replicas can be, after three seconds", () => {
     const s = calm();
     s.clients = 3;
     primary(s);
-    expect(s.picture.history.durability?.proven).toBe(true);
-    s.now += 1_000;
-    primary(s);
+    for (let i = 0; i < 3; i++) {
+      expect(s.picture.history.durability?.proven).toBe(true);
+      s.wait(1_000);
+      s.calm();
+    }
     expect(s.picture.history.durability?.proven).toBe(false);
     expect(s.code()).toBe("undeclared-acker");
   });
 
   it("is doubted when a stopped replica's place is taken by another", () => {
     const s = calm();
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < 6; i++) {
       s.now += 700;
       replica(s, "n2", 10);
       s.replica("n3", { receiver: "off" });

@@ -15,8 +15,8 @@ import { reachedStatuses, type VoteSettings } from "./votes.ts";
 const RISE_EVERY_MS = 500;
 /** A change that was not stored, because another decider wrote first, is written again. */
 const WRITE_AGAIN_MS = 100;
-/** Attached clients of which some have just gone are still counted for so long. */
-const UNDECLARED_STANDS_MS = 1_000;
+/** A server counts clients whose host or connection has gone until it hears of it; meanwhile the mark alone protects. */
+const UNDECLARED_STANDS_MS = 3_000;
 /** Samples of several probers overtake each other, and a commit's ack is under way: what is missing longer than this is lost. */
 const LOST_STANDS_MS = 2_000;
 /** A replica's sample that came at the same time as the primary's may have been read before it. */
