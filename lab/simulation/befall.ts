@@ -12,7 +12,10 @@ export function befall(incident: Incident, fault: Fault): void {
     case "kill-node": {
       const server = incident.servers[fault.node];
       if (server === undefined || !server.alive) return;
+      // Of a replica the others would have to be as old: more than one disk at once is more than any proof rests on.
+      const olderMs = incident.state.primary === server.name ? fault.olderMs : undefined;
       server.crash();
+      if (olderMs !== undefined) server.loseTail(timeline.nowMs - olderMs);
       incident.noteHarm();
       for (const prober of incident.probers) prober.hangUp(server);
       later(fault.forMs, () => {

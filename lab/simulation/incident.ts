@@ -1,14 +1,22 @@
 /** One incident: the real deciders and executors over a model cluster, from calm through its faults to calm again. */
-import { BUCKETS, type ClusterState, Config, DeclaredCluster, type EndedOperation } from "@baton/contracts";
+import {
+  BUCKETS,
+  type ClusterState,
+  Config,
+  DeclaredCluster,
+  type EndedOperation,
+  type Mark,
+} from "@baton/contracts";
 import { Watcher } from "@baton/decider/core";
 import { type OpenSession, Worker } from "@baton/executor/core";
 import { befall } from "./befall.ts";
 import { createBus, type Ears, type SimulatedBus } from "./bus.ts";
 import type { Held } from "./history.ts";
+import { textOf } from "./history.ts";
 import { Mysqld, PORT } from "./mysqld.ts";
 import { Nats } from "./nats.ts";
 import { Network } from "./network.ts";
-import { deciderName, drawPlan, executorName, nodeName, type Plan, proberName } from "./plan.ts";
+import { deciderName, drawPlan, drawTails, executorName, nodeName, type Plan, proberName } from "./plan.ts";
 import type { Plant } from "./plant.ts";
 import { Prober } from "./prober.ts";
 import { Process } from "./process.ts";
@@ -19,6 +27,8 @@ import { follow, Timeline } from "./timeline.ts";
 import { unrest } from "./unrest.ts";
 import { Writer } from "./writer.ts";
 
+/** So that the tails are drawn from another source than all else. */
+const TAILS = 0x7a_11;
 export const CLUSTER = "shop";
 const FIRST_EPOCH = 3;
 /** Transactions that everybody holds from before. */
@@ -82,7 +92,8 @@ export class Incident {
   constructor(o: IncidentOptions) {
     this.#o = o;
     this.random = new Random(seedOf(o.seed, o.incident));
-    this.plan = o.plan ?? drawPlan(this.random);
+    const tails = new Random(seedOf(o.seed ^ TAILS, o.incident));
+    this.plan = o.plan ?? drawTails(drawPlan(this.random), tails);
     const { shape } = this.plan;
     this.network = new Network(this.timeline, this.random, shape);
     const ttlMs = Object.fromEntries(
@@ -197,6 +208,20 @@ export class Incident {
         quarantined: [],
         failovers: [],
       } satisfies ClusterState,
+      null,
+    );
+    // The cluster has been watched for longer than an incident shows.
+    this.nats.bucket("baton_marks").put(
+      CLUSTER,
+      {
+        cluster: CLUSTER,
+        epoch: FIRST_EPOCH,
+        primary: primary.name,
+        primaryUuid: primary.uuid,
+        executed: textOf(primary.executed),
+        durability: { proven: true, acks: shape.acks, why: "seen before", sinceUnixMs: 0 },
+        decider: "decider-0",
+      } satisfies Mark,
       null,
     );
     primary.acks = shape.acks;

@@ -72,6 +72,8 @@ export class Mysqld {
 
   /** On disk. */
   binlog: Transaction[] = [];
+  /** When each of them was written. */
+  #writtenMs: number[] = [];
   logged: Held;
   executed: Held;
   canary: Transaction["canary"] = null;
@@ -155,6 +157,19 @@ export class Mysqld {
     this.executed = [...this.logged];
   }
 
+  /** Its disk is put back to what it was at `sinceMs`. It uses the lost numbers again. */
+  loseTail(sinceMs: number): void {
+    const kept = this.#writtenMs.findIndex((ms) => ms > sinceMs);
+    if (this.alive || kept < 0) return;
+    const lost = this.binlog.splice(kept);
+    this.#writtenMs.splice(kept);
+    for (const t of lost.reverse()) this.logged[t.origin] = t.number - 1;
+    this.executed = [...this.logged];
+    this.canary = null;
+    this.channel.loseRelayLog();
+    this.trace(`comes back with an older disk: ${lost.length} transactions are lost`);
+  }
+
   /** Boots as the lossless configuration says: read-only, replication standing still, semi-sync off. */
   boot(): void {
     if (this.alive) return;
@@ -229,6 +244,7 @@ export class Mysqld {
   #log(commit: Commit): void {
     const t = commit.transaction as Transaction;
     this.binlog.push(t);
+    this.#writtenMs.push(this.timeline.nowMs);
     this.logged[t.origin] = t.number;
     commit.position = this.binlog.length;
     if (this.semiSource) this.#waiting.push(commit);

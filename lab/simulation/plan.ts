@@ -20,7 +20,14 @@ export interface Shape {
 }
 
 export type Fault =
-  | { type: "kill-node"; node: number; atMs: number; forMs: number }
+  | {
+      type: "kill-node";
+      node: number;
+      atMs: number;
+      forMs: number;
+      /** It comes back with a disk that is so much older: a restored snapshot, or settings that do not sync. The primary's alone. */
+      olderMs?: number;
+    }
   | { type: "pause-node"; node: number; atMs: number; forMs: number }
   | { type: "cut"; from: string[]; to: string[]; both: boolean; atMs: number; forMs: number }
   | { type: "nats"; atMs: number; forMs: number }
@@ -95,6 +102,22 @@ export function drawPlan(random: Random): Plan {
   faults.sort((a, b) => a.atMs - b.atMs);
   const lastMs = Math.max(...faults.map((f) => f.atMs), CALM_MS);
   return { shape, faults, healMs: lastMs + random.logBetween(200, 5_000) };
+}
+
+/** An older disk lacks more than the high-water mark can be behind (docs/decisions/0017). */
+const OLDER_MS = { least: 1_500, most: 6_000 };
+
+/** From a source of its own, so that what was drawn before is drawn as ever: the first death of the first primary may cost it a tail. */
+export function drawTails(plan: Plan, random: Random): Plan {
+  const at = plan.faults.findIndex((f) => f.type === "kill-node" && f.node === 0);
+  // Relay logs that go, or a history of its own, on a replica too, and somebody must decide: that is no recovery to be asked for.
+  const others = plan.shape.relayLogRecovery.some(Boolean) || plan.faults.some((f) => f.type === "errant");
+  if (at < 0 || others || !random.chance(0.15)) return plan;
+  const olderMs = random.logBetween(OLDER_MS.least, OLDER_MS.most);
+  return {
+    ...plan,
+    faults: plan.faults.map((f, i) => (i === at && f.type === "kill-node" ? { ...f, olderMs } : f)),
+  };
 }
 
 function drawShape(random: Random): Shape {

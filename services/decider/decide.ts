@@ -18,7 +18,7 @@ import {
 } from "./brakes.ts";
 import { DEATHS, diagnose, type Verdict } from "./diagnose.ts";
 import { durabilityWish, noteAckers, unseenNow } from "./durability.ts";
-import { markDue, noteHistory } from "./mark.ts";
+import { markDue, noteHistory, provesSoon } from "./mark.ts";
 import { awaken, fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { mayMend, newlyLimited, noteFaults, standingFaults } from "./repairs.ts";
@@ -80,6 +80,7 @@ export type Effect =
 
 /** Between two requests to look now while the evidence is incomplete: an answer takes about 2 ms. */
 const LOOK_AGAIN_MS = 15;
+const LOOK_FOR_PROOF_MS = 250;
 /** After so long the probers' own pace is as good as asking. */
 const LOOK_HARD_FOR_MS = 500;
 /** A node must be out of place for so long: reads that are under way during a change of reign settle in this time. */
@@ -116,6 +117,10 @@ export function decide(
       picture = { ...picture, lookedMs: now };
       effects.push(look);
     }
+  }
+  if (provesSoon(picture, now) && now - picture.lookedMs >= LOOK_FOR_PROOF_MS) {
+    picture = { ...picture, lookedMs: now };
+    effects.push({ type: "look-now", reason: "whether writes wait for acks is not proven yet" });
   }
   if (verdict !== null && differs(picture.diagnosis, verdict, picture)) {
     const diagnosis = announce(picture, verdict, now, s);
@@ -313,8 +318,8 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   const tooLate = state.last?.kind === "failover" && state.last.code === "state-changed";
   const mayTry = (kind: OperationKind) =>
     !failedLast || tooLate || state.last?.kind !== kind || now - sinceMs >= s.retryMs;
-  if (DEATHS.has(verdict.code) && verdict.refusal === null)
-    return mayTry("failover")
+  if (DEATHS.has(verdict.code))
+    return verdict.refusal === null && mayTry("failover")
       ? { ...order("failover", state.primary, verdict.summary), ...stated(picture, now) }
       : null;
   if (verdict.code === "primary-read-only" && bootedReadOnly(picture) && isCalm(state)) {

@@ -22,6 +22,8 @@ const LOST_STANDS_MS = 2_000;
 /** A replica's sample that came at the same time as the primary's may have been read before it. */
 const SKEW_MS = 200;
 const REMEMBERED = 8;
+/** Replicas that keep up hold within this time what the primary had; meanwhile they are looked at more often. */
+const PROVES_WITHIN_MS = 2_000;
 
 type Durability = Mark["durability"];
 
@@ -34,6 +36,7 @@ export interface History {
   readonly durability: Durability | null;
   /** What the primary had when writes began to wait for acks: once k members hold it, all that was acknowledged is held by k. */
   readonly proving: string | null;
+  readonly provingSinceMs: number;
   /** How often this start of this server has stopped waiting for acks: it may have done so between two samples. */
   readonly offs: { readonly startedUnixS: number; readonly count: number } | null;
   readonly undeclaredSinceMs: number | null;
@@ -57,6 +60,7 @@ export const NO_HISTORY: History = {
   remembered: [],
   durability: null,
   proving: null,
+  provingSinceMs: 0,
   offs: null,
   undeclaredSinceMs: null,
   lost: null,
@@ -127,7 +131,8 @@ function noteWritable(
       history = { ...history, durability: { ...at, proven: false, why: against } };
     history = { ...history, proving: null };
   } else if (history.durability?.proven !== true || history.durability.acks < acks) {
-    history = prove(picture, { ...history, proving: history.proving ?? status.executed }, now, s);
+    if (history.proving === null) history = { ...history, proving: status.executed, provingSinceMs: now };
+    history = prove(picture, history, now, s);
   }
   const rises =
     mayLose(declared, state) ||
@@ -263,6 +268,11 @@ function prove(picture: Picture, history: History, now: number, s: VoteSettings)
 /** For people alone. */
 function dateOf(picture: Picture, now: number): number {
   return Math.max(0, Math.round(nowUnixMs(picture, now) ?? 0));
+}
+
+/** Under load a replica that was read with the primary lacks what was just written: soon it holds that. */
+export function provesSoon({ history }: Picture, now: number): boolean {
+  return history.proving !== null && now - history.provingSinceMs < PROVES_WITHIN_MS;
 }
 
 /** What it was seen to hold, or replicas hold of its own, and it has not. */

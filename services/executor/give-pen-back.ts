@@ -1,8 +1,8 @@
 /** A switchover that came to nothing: the primary writes again, with semi-sync on first, and the candidate follows it as before. */
-import { end, heldBy, leaving } from "@baton/protocol";
+import { end, leaving } from "@baton/protocol";
 import { redirect } from "./carry-forward.ts";
 import type { Hand } from "./hand.ts";
-import { openWrites } from "./open.ts";
+import { openAgain } from "./open.ts";
 import type { Operation } from "./operation.ts";
 import type { Refusal } from "./refusal.ts";
 import { startAgain } from "./start-again.ts";
@@ -97,7 +97,7 @@ async function open(op: Operation, node: string): Promise<string | null> {
     const status = await hand.status(deadlines.openMs);
     if (status.serverUuid !== op.state.primaryUuid) return `it is another server, ${status.serverUuid}`;
     op.assertMine();
-    await openWrites(op, hand, heldBy(status));
+    await openAgain(op, hand, status);
     return null;
   };
   try {

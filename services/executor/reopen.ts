@@ -5,7 +5,7 @@
 import { GtidSet } from "@baton/mysql";
 import { end, forgoing } from "@baton/protocol";
 import { applyAll } from "./carry-forward.ts";
-import { openWrites } from "./open.ts";
+import { openAgain } from "./open.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 import { standStill } from "./stand-still.ts";
@@ -43,14 +43,14 @@ export async function reopen(op: Operation): Promise<void> {
       });
     await op.step("open", async () => {
       // It is asked now, with all applied: its disk may be an older one than the state's.
-      const { executed } = await hand.status(openMs);
-      await openWrites(op, hand, GtidSet.parse(executed));
+      const status = await hand.status(openMs);
+      await openAgain(op, hand, status);
       if (channel) {
         await standStill(hand, openMs);
         await hand.run(hand.dialect.resetReplication, openMs);
       }
       const opened = {
-        ...forgoing(op.state, op.intent, GtidSet.parse(executed), op.ports.nowUnixMs()),
+        ...forgoing(op.state, op.intent, GtidSet.parse(status.executed), op.ports.nowUnixMs()),
         primaryStartedUnixS: startedUnixS,
       };
       await op.change(end(opened, "completed", null, op.ports.nowUnixMs()));

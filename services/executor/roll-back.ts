@@ -1,9 +1,9 @@
 /** A failover that came to nothing: every node that it touched is put back as it was, the epoch is given back, and why is said. */
 import type { Before } from "@baton/contracts";
-import { end, heldBy, leaving } from "@baton/protocol";
+import { end, leaving } from "@baton/protocol";
 import { sourceOf } from "./carry-forward.ts";
 import type { Hand } from "./hand.ts";
-import { openWrites } from "./open.ts";
+import { openAgain } from "./open.ts";
 import { type Operation, within } from "./operation.ts";
 import type { Refusal } from "./refusal.ts";
 import { applyBeforeStanding, assertNotStranded } from "./relay-logs.ts";
@@ -71,7 +71,7 @@ async function putBack(op: Operation, hand: Hand, before: Before): Promise<void>
   const { openMs } = op.declared.policy.deadlines;
   const d = hand.dialect;
   if (before.writable.includes(hand.node)) {
-    await openWrites(op, hand, heldBy(await hand.status(openMs)));
+    await openAgain(op, hand, await hand.status(openMs));
     return;
   }
   const was = before.sources?.[hand.node];

@@ -9,7 +9,7 @@ import { ackersOf, arbitrate, commit, downtimesOf, end, heldBy, type Ruling } fr
 import { handOn } from "./ask-node.ts";
 import { applyReceived, carryForward } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
-import { assertHoldsMark, openWrites } from "./open.ts";
+import { assertHoldsMark, openAgain } from "./open.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 import { tellQuarantined } from "./rejoin.ts";
@@ -170,7 +170,7 @@ async function keepPrimary(op: Operation, { rivals, closed }: Scene, held: Held)
     if (!wasOpen && op.intent.candidate !== primary)
       return { value: null, summary: `${primary} stays read-only, as it was found` };
     const hand = await handOn(op, primary);
-    await openWrites(op, hand, heldBy(await hand.status(deadlines.openMs)));
+    await openAgain(op, hand, await hand.status(deadlines.openMs));
     return { value: null, summary: `${primary} accepts writes again` };
   });
   const errant = errantBeside(held, primary, rivals);
@@ -291,7 +291,7 @@ async function giveUp(op: Operation, scene: Scene | null, why: Refusal): Promise
   await op.confirmMine();
   if (!compete && scene?.closed === true && before.includes(primary))
     await handOn(op, primary)
-      .then(async (hand) => openWrites(op, hand, heldBy(await hand.status(deadlines.openMs))))
+      .then(async (hand) => openAgain(op, hand, await hand.status(deadlines.openMs)))
       .catch(() => undefined);
   const rivals = scene?.rivals ?? [];
   const undecided = compete ? [...new Set([primary, ...rivals, ...(op.state.undecided ?? [])])] : [];
