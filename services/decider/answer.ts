@@ -5,8 +5,7 @@ import { heldBackNow, nowUnixMs } from "./brakes.ts";
 import { diagnose, nodeProblems, planNow } from "./diagnose.ts";
 import { describeDurability } from "./durability.ts";
 import { type Picture, primaryExecuted } from "./picture.ts";
-import { follows } from "./placement.ts";
-import { liveProbers, type VoteSettings } from "./votes.ts";
+import { follows, liveProbers, type VoteSettings } from "./votes.ts";
 
 function undecided(picture: Picture, decider: string): Diagnosis {
   return {

@@ -18,11 +18,12 @@ import {
 } from "./brakes.ts";
 import { DEATHS, diagnose, type Verdict } from "./diagnose.ts";
 import { durabilityWish, noteAckers, unseenNow } from "./durability.ts";
+import { mismatchNow } from "./identity.ts";
 import { awaken, fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { mayMend, newlyLimited, noteFaults, standingFaults } from "./repairs.ts";
 import {
-  findingOf,
+  findingOfServer,
   liveProbers,
   reachable,
   reachedStatuses,
@@ -151,7 +152,8 @@ function suspect(picture: Picture, now: number, s: Settings): Picture {
     return picture.suspectSinceMs === null ? picture : { ...picture, suspectSinceMs: null };
   const live = liveProbers(picture, now, s);
   const against = [...(picture.seen.get(primary) ?? [])].filter(
-    ([prober, seen]) => stands(seen, live.has(prober), now, s) && findingOf(seen.sample) !== "alive",
+    ([prober, seen]) =>
+      stands(seen, live.has(prober), now, s) && findingOfServer(picture, seen.sample) !== "alive",
   );
   // One that is off tries no more, so what it lost once is no word of now.
   const lost = replicaVotes({ ...picture, suspectSinceMs: null }, primary, now, s).some(
@@ -264,6 +266,8 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
       ? order("adopt", verdict.node, verdict.summary)
       : null;
   }
+  // By which name a server would be touched nobody could say.
+  if (mismatchNow(picture, now, s) !== null) return null;
   const { value: state, sinceMs } = picture.state;
   // Two histories compete: a person chooses, and until then every further step might be the wrong one.
   if ((state.undecided ?? []).length > 0) return null;
