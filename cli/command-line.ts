@@ -74,7 +74,10 @@ ${examples("baton up -c baton.yaml", "baton up -c baton.yaml --json | jq .msg")}
     .addOption(nats())
     .option("--prune", "also take out clusters that the configuration does not name")
     .option("--dry-run", "write nothing: show what would change, and what would be refused")
-    .option("--force", "take new nodes that cannot be asked who they are")
+    .option(
+      "--force",
+      "take new nodes that cannot be asked who they are, and take out the last that acknowledges",
+    )
     .option("--force-join <node>", "take in a server that holds other data: it will lose them")
     .option(
       "--confirm-size <transactions>",

@@ -160,6 +160,18 @@ describe("replicas", () => {
     expect(codes(judge(cluster({ n1: 1, n2: 2, n3: 3 }), { before }))).toEqual([]);
   });
 
+  it("the last that acknowledges is not taken out, unless forced", () => {
+    const stopped = server(3);
+    if (stopped.status?.replica != null) stopped.status.replica.receiver = "off";
+    const without = cluster({ n1: 1, n3: 3 });
+    expect(codes(judge(without, { at: { h3: stopped } }))).toEqual(["E_NODE_LAST_ACKER"]);
+    expect(codes(judge(without, { at: { h3: stopped }, force: true }))).toEqual([]);
+    expect(codes(judge(without, { at: { h3: stopped }, by: "up" }))).toEqual([]);
+    // One that is down already is taken out of three.
+    expect(codes(judge(cluster({ n1: 1, n2: 2 }), { at: { h3: away } }))).toEqual([]);
+    expect(codes(judge(without))).toEqual([]);
+  });
+
   it("one server by a second name is refused; where it was so already it is only said", () => {
     expect(codes(judge(cluster({ n1: 1, n2: 2, n3: 3, n4: 4 }), { at: { h4: server(2) } }))).toContain(
       "E_CONFIG_DUPLICATE_NODE",

@@ -23,7 +23,7 @@ export interface DeclarationFacts {
   others: ReadonlyMap<string, KnownCluster>;
   /** Nodes whose servers may lose their own data, and the size that a person typed: how many transactions. */
   forceJoin: ReadonlyMap<string, number | null>;
-  /** A person says that new nodes which cannot be reached are right all the same. */
+  /** A person says that new nodes which cannot be reached are right all the same, and that the last acker may go. */
   force: boolean;
   /** `up` starts with what there is; the deciders leave alone what turns out to be foreign. */
   by: "apply" | "up";
@@ -77,7 +77,7 @@ export function judgeDeclaration(facts: DeclarationFacts): Judgement {
     if (fresh.includes(node)) refusals.push(refused);
     else warnings.push(`${refused.message} It is left alone. ${refused.remedy}`);
   }
-  refusals.push(...strangers, ...unreachable(facts, fresh, warnings));
+  refusals.push(...strangers, ...unreachable(facts, fresh, warnings), ...ackersStay(facts, warnings));
   return {
     refusals,
     warnings,
@@ -94,6 +94,10 @@ export function changedNodes(wanted: DeclaredCluster, before: DeclaredCluster | 
       return was === undefined || was.host !== host || was.port !== port;
     })
     .map(([node]) => node);
+}
+
+export function removedNodes(wanted: DeclaredCluster, before: DeclaredCluster | null): string[] {
+  return Object.keys(before?.nodes ?? {}).filter((node) => wanted.nodes[node] === undefined);
 }
 
 function at(wanted: DeclaredCluster, node: string): string {
@@ -256,7 +260,7 @@ function runningOperation(facts: DeclarationFacts): BatonError[] {
   const { wanted, before } = facts;
   const { state, declared } = before;
   if (state === null || declared === null || state.operation === null) return [];
-  const gone = Object.keys(declared.nodes).filter((node) => wanted.nodes[node] === undefined);
+  const gone = removedNodes(wanted, declared);
   const moved = changedNodes(wanted, declared).filter((node) => declared.nodes[node] !== undefined);
   const own = [...gone, ...moved].filter(
     (node) => state.operation?.kind !== "rebuild" || node === state.operation.node,
@@ -392,6 +396,38 @@ function unreachable(facts: DeclarationFacts, fresh: readonly string[], warnings
     warnings.push(error.message);
     return [];
   });
+}
+
+/** Who is taken out may hold alone what it acknowledged: as many as a write waits for must follow the primary without it. */
+function ackersStay(facts: DeclarationFacts, warnings: string[]): BatonError[] {
+  const { wanted, before, answers } = facts;
+  const { state } = before;
+  const removed = removedNodes(wanted, before.declared).filter((node) => node !== state?.primary);
+  const moved = changedNodes(wanted, before.declared).filter(
+    (node) => before.declared?.nodes[node] !== undefined && node !== state?.primary,
+  );
+  const leaving = [...removed, ...moved].filter(
+    (node) =>
+      ![...answers.values()].some((a) => a.status !== null && a.status.serverUuid === before.uuids.get(node)),
+  );
+  if (state === null || leaving.length === 0) return [];
+  const followers = [...answers].filter(
+    ([node, a]) =>
+      node !== state.primary &&
+      !state.quarantined.includes(node) &&
+      a.status?.replica?.receiver === "on" &&
+      (a.status.replica.sourceUuid === state.primaryUuid || !isMysql(a)),
+  );
+  const { acks } = wanted.policy;
+  if (followers.length >= acks) return [];
+  const error = refusal("E_NODE_LAST_ACKER", facts, null, {
+    message: `${leaving.join(", ")} would be taken out, and of the nodes that stay ${followers.length} follow the primary ${state.primary}: a write waits for ${acks}, and what was acknowledged last may be nowhere else.`,
+    remedy:
+      "Bring another replica back first (baton status). If that is lost all the same: baton apply --force.",
+  });
+  if (facts.by === "apply" && !facts.force) return [error];
+  warnings.push(error.message);
+  return [];
 }
 
 /** A busy server goes on while the person types. */

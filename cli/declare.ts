@@ -4,7 +4,7 @@ import type { Bus } from "@baton/bus";
 import { BatonError, type Config, type DeclaredCluster } from "@baton/contracts";
 import { accessTo } from "@baton/runtime";
 import { askServers, type ServerAnswer } from "./ask-servers.ts";
-import { changedNodes, judgeDeclaration, type KnownCluster } from "./declaration-rules.ts";
+import { changedNodes, judgeDeclaration, type KnownCluster, removedNodes } from "./declaration-rules.ts";
 
 export interface Change {
   cluster: string;
@@ -56,7 +56,8 @@ export async function planDeclaration(bus: Bus, config: Config, o: DeclareOption
       [...wanted].map(async ([cluster, declared]) => {
         const before = known.get(cluster)?.declared ?? null;
         const named = Object.keys(declared.nodes).some((node) => o.forceJoin?.has(node));
-        const needed = named || changedNodes(declared, before).length > 0;
+        const needed =
+          named || changedNodes(declared, before).length > 0 || removedNodes(declared, before).length > 0;
         const answers = needed ? await askServers(declared.nodes, accessTo(config, cluster)) : new Map();
         return [cluster, answers as Map<string, ServerAnswer>] as const;
       }),

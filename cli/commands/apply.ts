@@ -42,6 +42,7 @@ export async function apply(o: Options): Promise<void> {
     tell(plan, o, p);
     if (plan.refusals.length === 0) return;
     if (o.dryRun === true) throw new Exit(1);
+    console.log("Nothing is written:");
     // What was asked for has been shown; this throws why it is refused.
     await plan.write();
   } finally {

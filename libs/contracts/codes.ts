@@ -410,6 +410,7 @@ export const ErrorCode = z.enum([
   "E_NODE_SETTING",
   "E_NODE_FOREIGN",
   "E_NODE_SWAPPED",
+  "E_NODE_LAST_ACKER",
   "E_PRIMARY_DROPPED",
   "E_PRIMARY_MOVED",
   "E_PRIMARY_RENAMED",
