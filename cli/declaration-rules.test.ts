@@ -284,6 +284,11 @@ describe("a cluster that is declared for the first time", () => {
     const judged = judge(cluster({ n1: 1, n2: 2, n3: 7 }), { new: true, at: { h7: stranger } });
     expect(codes(judged)).toEqual(["E_NODE_FOREIGN"]);
     expect(judged.refusals[0]?.place).toBe("clusters.shop.nodes.n3");
+    // Nor one that is as new as its cluster.
+    const [h1, h2] = [server(1, { executed: "" }), server(2, { executed: "" })];
+    expect(
+      codes(judge(cluster({ n1: 1, n2: 2, n3: 7 }), { new: true, at: { h1, h2, h7: stranger } })),
+    ).toEqual(["E_NODE_FOREIGN"]);
   });
 
   it("of two servers that share nothing neither is the cluster", () => {

@@ -3,7 +3,6 @@
  * wrong servers makes Baton shut a healthy primary, or somebody else's server, and do so by its own rules.
  */
 import { BatonError, type ClusterState, type DeclaredCluster, type ErrorCode } from "@baton/contracts";
-import { GtidSet } from "@baton/mysql/gtid";
 import { type ClusterHistory, heldBy, historyOf, isForeign } from "@baton/protocol";
 import type { ServerAnswer } from "./ask-servers.ts";
 
@@ -328,15 +327,11 @@ function foreignOf(answer: Reached, why: string): Foreign {
 }
 
 function historyNow({ before }: DeclarationFacts, reached: ReadonlyMap<string, Reached>): ClusterHistory {
-  const known = historyOf(
+  return historyOf(
     before.state?.primaryUuid ?? "",
-    () => GtidSet.empty,
     [...before.uuids.values()].map((serverUuid) => ({ serverUuid })),
+    () => [...reached.values()].map(({ status }) => status),
   );
-  const executed = [...reached.values()]
-    .filter(({ status }) => known.uuids.has(status.serverUuid))
-    .reduce((all, { status }) => all.union(GtidSet.parse(status.executed)), GtidSet.empty);
-  return { ...known, executed: () => executed };
 }
 
 /** A copy of the cluster that took writes of its own, a staging system say: what it took is lost when it joins. */
@@ -345,40 +340,50 @@ function ownBeside({ status }: Reached, history: ClusterHistory): boolean {
   if (history.uuids.has(status.replica?.sourceUuid ?? "")) return false;
   const executed = history.executed();
   return (
-    !executed.isEmpty() &&
+    executed !== null &&
     executed.onlyFrom(status.serverUuid).isEmpty() &&
     !heldBy(status).subtract(executed).isEmpty()
   );
 }
 
 /**
- * Nobody is known yet: those that replicate each other, or hold a part of one history, are the cluster. `members` null: two such groups are
- * equally good.
+ * Nobody is known yet: those that replicate each other, or hold a part of one history, are the cluster; an empty server that replicates nobody goes along.
+ * `members` null: two such groups are equally good.
  */
 function firstMembers(reached: ReadonlyMap<string, Reached>): { members: string[] | null; apart: string[] } {
-  const uuids = new Set([...reached.values()].map(({ status }) => status.serverUuid));
-  const filled = [...reached].filter(([, { status }]) => !heldBy(status).isEmpty()).map(([node]) => node);
+  const statuses = new Map([...reached].map(([node, { status }]) => [node, status]));
+  const all = [...statuses.values()];
   const groups: string[][] = [];
-  for (const node of filled) {
-    const mine = groups.filter((group) => group.some((n) => related(n, node)));
+  for (const [node, status] of statuses) {
+    const alone = !all.some((other) => replicates(status, other) || replicates(other, status));
+    if (alone && heldBy(status).isEmpty()) continue;
+    const mine = groups.filter((group) => group.some((n) => related(statuses.get(n) as Status, status, all)));
     for (const group of mine) groups.splice(groups.indexOf(group), 1);
     groups.push([...mine.flat(), node]);
   }
-  function related(a: string, b: string): boolean {
-    const [x, y] = [(reached.get(a) as Reached).status, (reached.get(b) as Reached).status];
-    if (x.replica?.sourceUuid === y.serverUuid || y.replica?.sourceUuid === x.serverUuid) return true;
-    if (x.flavour === "mariadb" || y.flavour === "mariadb") return true;
-    if (x.replica !== null && x.replica.sourceUuid !== "" && x.replica.sourceUuid === y.replica?.sourceUuid)
-      return true;
-    const [p, q] = [heldBy(x), heldBy(y)];
-    if (p.contains(q) || q.contains(p)) return true;
-    const shared = p.intersect(q);
-    return [...uuids].some((uuid) => !shared.onlyFrom(uuid).isEmpty());
-  }
   groups.sort((a, b) => b.length - a.length);
-  const [first = [], second = []] = groups;
-  if (groups.length > 1 && first.length === second.length) return { members: null, apart: filled };
-  return { members: first, apart: filled.filter((node) => !first.includes(node)) };
+  const [first = [], ...others] = groups;
+  const apart = others.flat();
+  if (others[0]?.length === first.length) return { members: null, apart: [...first, ...apart] };
+  return { members: first, apart };
+}
+
+type Status = Reached["status"];
+
+function replicates(a: Status, b: Status): boolean {
+  return a.replica !== null && a.replica.sourceUuid === b.serverUuid;
+}
+
+function related(a: Status, b: Status, all: readonly Status[]): boolean {
+  if (a.flavour === "mariadb" || b.flavour === "mariadb") return true;
+  if (replicates(a, b) || replicates(b, a)) return true;
+  const [source, same] = [a.replica?.sourceUuid ?? "", b.replica?.sourceUuid ?? ""];
+  if (source !== "" && source === same) return true;
+  const [p, q] = [heldBy(a), heldBy(b)];
+  if (p.isEmpty() || q.isEmpty()) return false;
+  if (p.contains(q) || q.contains(p)) return true;
+  const shared = p.intersect(q);
+  return all.some(({ serverUuid }) => !shared.onlyFrom(serverUuid).isEmpty());
 }
 
 /** `up` must start while servers are down; what they turn out to be, the deciders see. */

@@ -1,6 +1,5 @@
 /** Whose server is it? What must never be taken for somebody else's, and what never for ours. */
 import { DeclaredCluster, type NodeStatus } from "@baton/contracts";
-import { GtidSet } from "@baton/mysql/gtid";
 import { describe, expect, it } from "vitest";
 import { foreignNodes, historyOf, isForeign, replacedAckers, topologyMismatch, without } from "./identity.ts";
 
@@ -45,8 +44,9 @@ const declared = DeclaredCluster.parse({
 });
 
 /** n1 is the primary, n2 is in the ledger, n4 was primary once; all of them began from one image. */
-const history = historyOf(uuid(1), () => GtidSet.parse(`${uuid(1)}:1-50,${uuid(4)}:1-9,${GOLDEN}:1-5`), [
-  { serverUuid: uuid(2) },
+const history = historyOf(uuid(1), [{ serverUuid: uuid(2) }], () => [
+  status(1, `${uuid(1)}:1-50,${uuid(4)}:1-9,${GOLDEN}:1-5`),
+  status(7, `${uuid(7)}:1-999`),
 ]);
 
 describe("somebody else's", () => {
@@ -77,12 +77,20 @@ describe("not somebody else's", () => {
   });
 
   it("nobody, while the cluster's own history is not known", () => {
+    const server = status(7, `${uuid(7)}:1`);
     expect(
       isForeign(
-        status(7, `${uuid(7)}:1`),
-        historyOf(uuid(1), () => GtidSet.empty, []),
+        server,
+        historyOf(uuid(1), [], () => [server]),
       ),
     ).toBe(false);
+    // Known and empty, as of a new cluster: then it is.
+    expect(
+      isForeign(
+        server,
+        historyOf(uuid(1), [], () => [server, status(1, "")]),
+      ),
+    ).toBe(true);
   });
 
   it("one that was taken in when it was declared, and that very one only", () => {

@@ -3,23 +3,32 @@
  * nothing with the cluster's history is somebody else's until a person says otherwise: it is never touched.
  */
 import type { DeclaredCluster, NodeStatus, Vouch } from "@baton/contracts";
-import type { GtidSet } from "@baton/mysql/gtid";
+import { GtidSet } from "@baton/mysql/gtid";
 import { heldBy } from "./vouch.ts";
 
 export interface ClusterHistory {
-  /** What the primary, or a node known to be of the cluster, has executed. Asked for only of servers that are not known: it may be long. */
-  executed(): GtidSet;
+  /**
+   * What the servers that are known to be of the cluster have executed, empty in a new cluster; null while none of them has been read. Asked
+   * for only when a server is not known: it may be long.
+   */
+  executed(): GtidSet | null;
   /** Servers known to be of the cluster. */
   uuids: ReadonlySet<string>;
 }
 
-/** What is known of a cluster without asking anybody: its primary, and the replicas that the ledger has seen following it. */
+/** Known are its primary, and the replicas that the ledger has seen following it: what these of the servers just seen hold is the history. */
 export function historyOf(
   primaryUuid: string,
-  executed: () => GtidSet,
   vouches: Iterable<Pick<Vouch, "serverUuid">>,
+  seen: () => Iterable<Pick<NodeStatus, "serverUuid" | "executed">>,
 ): ClusterHistory {
-  return { executed, uuids: new Set([primaryUuid, ...[...vouches].map((v) => v.serverUuid)]) };
+  const uuids = new Set([primaryUuid, ...[...vouches].map((v) => v.serverUuid)]);
+  const executed = () => {
+    const known = [...seen()].filter(({ serverUuid }) => uuids.has(serverUuid));
+    if (known.length === 0) return null;
+    return known.reduce((all, s) => all.union(GtidSet.parse(s.executed)), GtidSet.empty);
+  };
+  return { executed, uuids };
 }
 
 /**
@@ -36,7 +45,7 @@ export function isForeign(
   if (source !== "" && history.uuids.has(source)) return false;
   const held = heldBy(status);
   const executed = history.executed();
-  if (executed.isEmpty() || held.subtract(executed).isEmpty()) return false;
+  if (executed === null || held.subtract(executed).isEmpty()) return false;
   if (!executed.onlyFrom(status.serverUuid).isEmpty()) return false;
   const shared = held.intersect(executed);
   return [...history.uuids].every((uuid) => shared.onlyFrom(uuid).isEmpty());

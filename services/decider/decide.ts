@@ -29,6 +29,7 @@ import {
   reachedStatuses,
   replicaVotes,
   stands,
+  triesElsewhere,
   type VoteSettings,
 } from "./votes.ts";
 
@@ -155,11 +156,13 @@ function suspect(picture: Picture, now: number, s: Settings): Picture {
     ([prober, seen]) =>
       stands(seen, live.has(prober), now, s) && findingOfServer(picture, seen.sample) !== "alive",
   );
-  // One that is off tries no more, so what it lost once is no word of now.
+  const target = picture.declared?.nodes[primary];
+  // One that is off tries no more, so what it lost once is no word of now; nor is it one of the primary where that has moved.
   const lost = replicaVotes({ ...picture, suspectSinceMs: null }, primary, now, s).some(
     (v) =>
       (v.finds === "lost" || v.finds === "silent") &&
-      picture.statuses.get(v.node)?.status.replica?.receiver !== "off",
+      picture.statuses.get(v.node)?.status.replica?.receiver !== "off" &&
+      !triesElsewhere(picture.statuses.get(v.node)?.status.replica, target),
   );
   if (against.length === 0 && !lost)
     return picture.suspectSinceMs === null ? picture : { ...picture, suspectSinceMs: null };

@@ -148,6 +148,30 @@ describe("names and servers that do not fit", () => {
   });
 });
 
+it("replicas that look for the primary where it was are led to where it is declared now", () => {
+  const s = calm();
+  for (const node of ["n2", "n3"])
+    s.feed({
+      type: "vouch",
+      node,
+      vouch: { cluster: "shop", node, serverUuid: uuid(node), startedUnixS: 100, held: "" },
+    });
+  s.feed({
+    type: "declared",
+    declared: DeclaredCluster.parse({
+      cluster: "shop",
+      nodes: { ...nodesOf(s), n1: { host: "h1", port: 3307 } },
+    }),
+  });
+  watch(s, 3, () => {
+    s.sample("n1");
+    s.replica("n2", { receiver: "connecting", receiverErrno: 2003 });
+    s.sample("n3");
+  });
+  // n3 is still connected: by whatever address, it follows.
+  expect(s.orders()).toEqual(["rejoin n2"]);
+});
+
 describe("somebody else's server among the nodes", () => {
   const stranger = { serverUuid: OTHER, executed: `${OTHER}:1-3`, readOnly: false, superReadOnly: false };
   const look = (s: Scene, more: object = {}) => {

@@ -1,6 +1,5 @@
 /** Who answers at the declared addresses, by what the picture holds: strangers, and names that do not fit. */
 import type { NodeStatus } from "@baton/contracts";
-import { GtidSet } from "@baton/mysql/gtid";
 import {
   type ClusterHistory,
   foreignNodes,
@@ -15,13 +14,9 @@ import { reachedStatuses, type VoteSettings } from "./votes.ts";
 function historyNow(picture: Picture): ClusterHistory | null {
   const state = picture.state?.value;
   if (state === undefined) return null;
-  const known = historyOf(state.primaryUuid, () => GtidSet.empty, picture.vouches.values());
   // The primary may have died before this decider saw it: its replicas tell of it.
-  const executed = () =>
-    [...picture.statuses.values()]
-      .filter(({ status }) => known.uuids.has(status.serverUuid))
-      .reduce((all, { status }) => all.union(GtidSet.parse(status.executed)), GtidSet.empty);
-  return { ...known, executed };
+  const seen = () => [...picture.statuses.values()].map(({ status }) => status);
+  return historyOf(state.primaryUuid, picture.vouches.values(), seen);
 }
 
 /** It is somebody else's server: what is wrong with it there is no fault of this cluster, and nobody touches it. */

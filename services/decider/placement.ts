@@ -4,7 +4,7 @@ import { GtidSet } from "@baton/mysql/gtid";
 import { isSameStart, ownTransactions, replicaSemiSyncFaults, whyStopped } from "@baton/protocol";
 import { isForeignNode } from "./identity.ts";
 import type { Picture } from "./picture.ts";
-import { follows } from "./votes.ts";
+import { follows, triesElsewhere } from "./votes.ts";
 
 /**
  * A server restarted since it last followed stands still by its boot configuration, not because a person wants it. Two starts within
@@ -47,7 +47,8 @@ export function placeReplica(
   const problems: DiagnosisCode[] = [];
   const faults: Placement["faults"] = [];
   const r = status.replica;
-  const atHome = follows(status, state.primaryUuid, picture.declared?.nodes[state.primary]);
+  const target = picture.declared?.nodes[state.primary];
+  const atHome = follows(status, state.primaryUuid, target) && !triesElsewhere(r, target);
   const quarantined = state.quarantined.includes(node);
   let astray: Astray | null = null;
   if (!status.readOnly) {

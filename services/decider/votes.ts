@@ -7,6 +7,7 @@ import {
   type NodeStatus,
   OUTCOMES_OF_DEATH,
   type ProberVote,
+  type ReplicaStatus,
   type ReplicaVote,
   type Sample,
 } from "@baton/contracts";
@@ -184,6 +185,15 @@ export function follows(status: NodeStatus, primaryUuid: string, primary: Declar
   if (r.sourceUuid !== "" && r.sourceUuid === primaryUuid) return true;
   if (r.sourceUuid !== "" && status.flavour === "mysql") return false;
   return primary !== undefined && r.sourceHost === primary.host && r.sourcePort === primary.port;
+}
+
+/** It tries to connect where the primary is not declared to be: it will not find it there once the primary has moved. */
+export function triesElsewhere(
+  r: ReplicaStatus | null | undefined,
+  primary: DeclaredNode | undefined,
+): boolean {
+  if (r?.receiver !== "connecting" || primary === undefined) return false;
+  return r.sourceHost !== primary.host || r.sourcePort !== primary.port;
 }
 
 /** What each declared replica says of the primary, by statuses read since the suspicion began. */

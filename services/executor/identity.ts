@@ -3,7 +3,6 @@
  * shut nor rebuilt, and where the names do not fit the servers nothing runs (libs/protocol/identity.ts has the rules).
  */
 import type { ClusterState, DeclaredCluster, Intent, NodeStatus, RefusalCode, Vouch } from "@baton/contracts";
-import { GtidSet } from "@baton/mysql";
 import {
   type ClusterHistory,
   foreignNodes,
@@ -18,14 +17,8 @@ import { Refusal } from "./refusal.ts";
 type Vouches = ReadonlyMap<string, Vouch>;
 type Statuses = ReadonlyMap<string, NodeStatus>;
 
-/** The history, as far as these servers that are known to be of the cluster tell it. */
 function historyIn(primaryUuid: string, statuses: Statuses, vouches: Vouches): ClusterHistory {
-  const known = historyOf(primaryUuid, () => GtidSet.empty, vouches.values());
-  const executed = () =>
-    [...statuses.values()]
-      .filter((s) => known.uuids.has(s.serverUuid))
-      .reduce((all, s) => all.union(GtidSet.parse(s.executed)), GtidSet.empty);
-  return { ...known, executed };
+  return historyOf(primaryUuid, vouches.values(), () => statuses.values());
 }
 
 function statusesIn(intent: Intent): Map<string, NodeStatus> {
