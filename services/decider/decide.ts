@@ -18,7 +18,7 @@ import {
 } from "./brakes.ts";
 import { DEATHS, diagnose, type Verdict } from "./diagnose.ts";
 import { durabilityWish, noteAckers, unseenNow } from "./durability.ts";
-import { mismatchNow } from "./identity.ts";
+import { isForeignNode, mismatchNow } from "./identity.ts";
 import { awaken, fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { mayMend, newlyLimited, noteFaults, standingFaults } from "./repairs.ts";
@@ -337,7 +337,7 @@ function nodeToRebuild(picture: Picture, now: number, s: Settings): string | nul
   for (const node of quarantined) {
     const known = picture.statuses.get(node);
     if (known === undefined || known.atMs <= state.sinceMs || !statuses.has(node)) continue;
-    if (downtimes.has(node)) continue;
+    if (downtimes.has(node) || isForeignNode(picture, node, known.status)) continue;
     // It has nothing to be rebuilt with: a person does it.
     if (known.status.flavour === "mariadb") continue;
     const begun = unbuilt?.[node] !== undefined;

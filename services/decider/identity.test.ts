@@ -1,6 +1,7 @@
 /** Another server at the primary's address, names that changed places, somebody else's server among the nodes. */
 import { DeclaredCluster } from "@baton/contracts";
 import { describe, expect, it } from "vitest";
+import { planRebuild } from "./commands/rebuild.ts";
 import { planNow } from "./diagnose.ts";
 import { Scene, uuid } from "./scene.testkit.ts";
 
@@ -190,6 +191,13 @@ describe("somebody else's server among the nodes", () => {
     expect(s.orders()).toEqual([]);
     expect(s.code()).toBe("foreign-server");
     expect(s.picture.faults).toEqual([]);
+  });
+
+  it("a person does not copy over it by mistake either", () => {
+    const s = calm();
+    watch(s, 2, () => look(s));
+    const request = { cluster: "shop", node: "n3", from: null };
+    expect(() => planRebuild(s.picture, request, s.now, s.settings)).toThrow("3 transactions of its own");
   });
 
   it("a failover neither asks nor counts it; it does, where the ledger knew another by its name", () => {
