@@ -73,8 +73,25 @@ ${examples("baton up -c baton.yaml", "baton up -c baton.yaml --json | jq .msg")}
     .addOption(config())
     .addOption(nats())
     .option("--prune", "also take out clusters that the configuration does not name")
+    .option("--dry-run", "write nothing: show what would change, and what would be refused")
+    .option(
+      "--force",
+      "take new nodes that cannot be asked who they are, and take out the last that acknowledges",
+    )
+    .option("--force-join <node>", "take in a server that holds other data: it will lose them")
+    .option(
+      "--confirm-size <transactions>",
+      "with --force-join: how many transactions the server holds",
+      wholeNumber(1, Number.MAX_SAFE_INTEGER),
+    )
     .addOption(json("print what changed as JSON"))
-    .addHelpText("after", examples("baton apply -c baton.yaml"))
+    .addHelpText(
+      "after",
+      `
+Each new or moved node is asked who it is first. Refused is whatever would make Baton lead the wrong server: the primary
+taken out, moved or renamed; a server of another cluster, or under two names; one whose data are somebody else's.
+${examples("baton apply -c baton.yaml --dry-run", "baton apply --force-join n3 --confirm-size 1284")}`,
+    )
     .action(async (o) => (await import("./commands/apply.ts")).apply(o));
 
   baton

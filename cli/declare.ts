@@ -2,6 +2,9 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Bus } from "@baton/bus";
 import { BatonError, type Config, type DeclaredCluster } from "@baton/contracts";
+import { accessTo } from "@baton/runtime";
+import { askServers, type ServerAnswer } from "./ask-servers.ts";
+import { changedNodes, judgeDeclaration, type KnownCluster, removedNodes } from "./declaration-rules.ts";
 
 export interface Change {
   cluster: string;
@@ -19,42 +22,185 @@ export function declarationOf(cluster: string, config: Config): DeclaredCluster 
   return { cluster, nodes, policy };
 }
 
-/** Writes what is different. Nobody races for this bucket: the last `apply` counts. */
-export async function declare(bus: Bus, config: Config, o: { prune: boolean }): Promise<Change[]> {
+export interface DeclareOptions {
+  by: "apply" | "up";
+  prune?: boolean;
+  force?: boolean;
+  /** Node → the size that a person typed; null: none yet. */
+  forceJoin?: ReadonlyMap<string, number | null>;
+}
+
+/** What would be written, and what speaks against it. */
+export interface DeclarationPlan {
+  changes: Change[];
+  refusals: BatonError[];
+  warnings: string[];
+  /** Foreign servers, and how many transactions each would lose. */
+  foreign: Map<string, number>;
+  /** Writes it. @throws BatonError the refusals, or E_CONFLICT */
+  write(): Promise<void>;
+}
+
+/** Reads the nodes wherever names or addresses change, and judges (declaration-rules.ts). Nothing is written yet. */
+export async function planDeclaration(bus: Bus, config: Config, o: DeclareOptions): Promise<DeclarationPlan> {
   await bus.ensure();
-  const bucket = bus.bucket("baton_clusters");
-  const changes: Change[] = [];
-  for (const cluster of Object.keys(config.clusters).sort()) {
-    const wanted = declarationOf(cluster, config);
-    const found = await bucket.get(cluster);
-    const details = found ? differences(found.value, wanted) : [];
-    if (!found || details.length > 0) await bucket.put(cluster, wanted);
-    changes.push({ cluster, what: found ? (details.length > 0 ? "changed" : "same") : "added", details });
+  const [known, revisions] = await knownClusters(bus);
+  const wanted = new Map(
+    Object.keys(config.clusters)
+      .sort()
+      .map((cluster) => [cluster, declarationOf(cluster, config)] as const),
+  );
+  const nothing: KnownCluster = { declared: null, state: null, uuids: new Map() };
+  const asked = new Map(
+    await Promise.all(
+      [...wanted].map(async ([cluster, declared]) => {
+        const before = known.get(cluster)?.declared ?? null;
+        const named = Object.keys(declared.nodes).some((node) => o.forceJoin?.has(node));
+        const needed =
+          named || changedNodes(declared, before).length > 0 || removedNodes(declared, before).length > 0;
+        const answers = needed ? await askServers(declared.nodes, accessTo(config, cluster)) : new Map();
+        return [cluster, answers as Map<string, ServerAnswer>] as const;
+      }),
+    ),
+  );
+  const plan: Omit<DeclarationPlan, "write"> = {
+    changes: [],
+    refusals: [],
+    warnings: [],
+    foreign: new Map(),
+  };
+  const puts: DeclaredCluster[] = [];
+  const pruned: string[] = [];
+  for (const [cluster, declared] of wanted) {
+    const before = known.get(cluster) ?? nothing;
+    const judged = judgeDeclaration({
+      wanted: declared,
+      before,
+      answers: asked.get(cluster) ?? new Map(),
+      others: othersOf(cluster, wanted, known, asked, o.prune === true),
+      forceJoin: o.forceJoin ?? new Map(),
+      force: o.force === true,
+      by: o.by,
+    });
+    plan.refusals.push(...judged.refusals);
+    plan.warnings.push(...judged.warnings);
+    for (const [node, size] of judged.foreign) plan.foreign.set(node, size);
+    const { accepted } = judged;
+    const next = Object.keys(accepted).length === 0 ? declared : { ...declared, accepted };
+    const details = before.declared === null ? [] : differences(before.declared, next);
+    if (before.declared === null || details.length > 0) puts.push(next);
+    const what = before.declared === null ? "added" : details.length > 0 ? "changed" : "same";
+    plan.changes.push({ cluster, what, details });
   }
-  for (const { key, value, revision } of await allOf(bus)) {
-    if (Object.hasOwn(config.clusters, key)) continue;
-    if (o.prune && !(await bucket.remove(key, revision))) {
+  for (const [cluster, { declared, state }] of known) {
+    if (declared === null || wanted.has(cluster)) continue;
+    const details = Object.keys(declared.nodes).map((node) => `nodes.${node}`);
+    plan.changes.push({ cluster, what: o.prune ? "removed" : "stays", details });
+    if (!o.prune) continue;
+    pruned.push(cluster);
+    if (state?.operation != null)
+      plan.refusals.push(
+        new BatonError("E_LOCKED", {
+          place: `clusters.${cluster}`,
+          message: `${state.operation.id} is running.`,
+          remedy: "Wait until it has ended (baton status), then run baton apply --prune again.",
+        }),
+      );
+  }
+  const write = async () => {
+    refuse(plan.refusals);
+    const bucket = bus.bucket("baton_clusters");
+    // Taken out first, so that no server is in two clusters at any moment.
+    for (const cluster of pruned) {
+      if (await bucket.remove(cluster, revisions.get(cluster) ?? 0)) continue;
       throw new BatonError("E_CONFLICT", {
-        place: `baton_clusters ${key}`,
+        place: `baton_clusters ${cluster}`,
         message: "Somebody else has just changed this declaration.",
         remedy: "Run baton apply again.",
       });
     }
-    changes.push({
-      cluster: key,
-      what: o.prune ? "removed" : "stays",
-      details: Object.keys(value.nodes).map((node) => `nodes.${node}`),
-    });
-  }
-  return changes;
+    // Nobody races for this bucket: the last `apply` counts.
+    for (const next of puts) await bucket.put(next.cluster, next);
+  };
+  return { ...plan, write };
 }
 
-async function allOf(bus: Bus): Promise<{ key: string; value: DeclaredCluster; revision: number }[]> {
-  const all: { key: string; value: DeclaredCluster; revision: number }[] = [];
+/** Writes what is different, or says why not. @throws BatonError */
+export async function declare(
+  bus: Bus,
+  config: Config,
+  o: DeclareOptions,
+): Promise<Pick<DeclarationPlan, "changes" | "warnings">> {
+  const plan = await planDeclaration(bus, config, o);
+  await plan.write();
+  return plan;
+}
+
+/** Several refusals are one error: the first one's code, all their words. */
+function refuse(refusals: readonly BatonError[]): void {
+  const [first, ...more] = refusals;
+  if (first === undefined) return;
+  throw new BatonError(first.code, {
+    place: first.place,
+    message: [first, ...more].map((r) => r.message).join(" "),
+    remedy: [...new Set(refusals.map((r) => r.remedy))].join(" "),
+    exitCode: 1,
+  });
+}
+
+function othersOf(
+  cluster: string,
+  wanted: ReadonlyMap<string, DeclaredCluster>,
+  known: ReadonlyMap<string, KnownCluster>,
+  asked: ReadonlyMap<string, ReadonlyMap<string, ServerAnswer>>,
+  prune: boolean,
+): Map<string, KnownCluster> {
+  const others = new Map<string, KnownCluster>();
+  for (const [name, of] of known)
+    if (name !== cluster && of.declared !== null && !wanted.has(name) && !prune) others.set(name, of);
+  for (const [name, declared] of wanted) {
+    if (name === cluster) continue;
+    const of = known.get(name);
+    const uuids = new Map(of?.uuids);
+    for (const [node, { status }] of asked.get(name) ?? [])
+      if (status !== null) uuids.set(node, status.serverUuid);
+    others.set(name, { declared, state: of?.state ?? null, uuids });
+  }
+  return others;
+}
+
+/** Every cluster that NATS knows, and the revision of its declaration. */
+async function knownClusters(bus: Bus): Promise<[Map<string, KnownCluster>, Map<string, number>]> {
+  const [clusters, states, vouches] = await Promise.all([
+    allOf(bus, "baton_clusters"),
+    allOf(bus, "baton_state"),
+    allOf(bus, "baton_vouch"),
+  ]);
+  const names = new Set([...clusters.keys(), ...states.keys()]);
+  const known = new Map(
+    [...names].map((cluster) => [
+      cluster,
+      {
+        declared: clusters.get(cluster)?.value ?? null,
+        state: states.get(cluster)?.value ?? null,
+        uuids: new Map(
+          [...vouches.values()]
+            .filter(({ value }) => value.cluster === cluster)
+            .map(({ value }) => [value.node, value.serverUuid]),
+        ),
+      },
+    ]),
+  );
+  return [known, new Map([...clusters].map(([cluster, { revision }]) => [cluster, revision]))];
+}
+
+async function allOf<B extends "baton_clusters" | "baton_state" | "baton_vouch">(bus: Bus, bucket: B) {
+  type Value = NonNullable<Awaited<ReturnType<ReturnType<typeof bus.bucket<B>>["get"]>>>["value"];
+  const all = new Map<string, { value: Value; revision: number }>();
   const ready = Promise.withResolvers<void>();
-  const stop = await bus.bucket("baton_clusters").watch({
+  const stop = await bus.bucket(bucket).watch({
     onChange: (key, value, revision) => {
-      if (value) all.push({ key, value, revision });
+      if (value) all.set(key, { value: value as Value, revision });
     },
     onReady: () => ready.resolve(),
   });
@@ -71,13 +217,18 @@ export function differences(before: DeclaredCluster, after: DeclaredCluster): st
     if (a === undefined) return void lines.push(`${path}: added (${brief(b)})`);
     if (b === undefined) return void lines.push(`${path}: removed (${brief(a)})`);
     if (isRecord(a) && isRecord(b)) {
+      if ("host" in a && "host" in b && brief(a) !== brief(b)) {
+        lines.push(`${path}: moved (${brief(a)} → ${brief(b)})`);
+        return visit(path, { ...a, host: b.host, port: b.port }, b);
+      }
       for (const key of new Set([...Object.keys(a), ...Object.keys(b)]))
         visit(join(path, key), a[key], b[key]);
       return;
     }
     lines.push(`${path}: ${brief(a)} → ${brief(b)}`);
   };
-  visit("", { nodes: before.nodes, policy: before.policy }, { nodes: after.nodes, policy: after.policy });
+  const said = ({ nodes, policy, accepted = {} }: DeclaredCluster) => ({ nodes, policy, accepted });
+  visit("", said(before), said(after));
   return lines;
 }
 

@@ -113,7 +113,7 @@ test("what apply says has changed", () => {
       declared({ nodes: { n1: node(7), n3: node(3) }, policy: { ...declared().policy, acks: 2 } }),
     ),
   ).toEqual([
-    "nodes.n1.port: 1 → 7",
+    "nodes.n1: moved (h:1 → h:7)",
     "nodes.n2: removed (h:2)",
     "nodes.n3: added (h:3)",
     "policy.acks: 1 → 2",

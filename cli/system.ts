@@ -56,7 +56,7 @@ export interface SystemOptions {
   onLog?(instance: string, entry: LogEntry, raw: string): void;
   onExit?(instance: string, exit: Exit): void;
   /** What the declaration of the configuration's clusters changed. */
-  onDeclared?(changes: Change[]): void;
+  onDeclared?(changes: Change[], warnings: string[]): void;
   signal?: AbortSignal;
 }
 
@@ -297,8 +297,8 @@ export class System {
       },
     });
     this.#stopping.signal.addEventListener("abort", stopWatching, { once: true });
-    const changes = await declare(bus, this.#o.config, { prune: false });
-    this.#o.onDeclared?.(changes);
+    const { changes, warnings } = await declare(bus, this.#o.config, { by: "up" });
+    this.#o.onDeclared?.(changes, warnings);
     return bus;
   }
 

@@ -1,23 +1,97 @@
 /** `baton apply`. */
+import { createInterface } from "node:readline/promises";
+import { BatonError, type Config } from "@baton/contracts";
 import { configFile, withClusters } from "../config-file.ts";
-import { type Change, declare } from "../declare.ts";
+import { type Change, type DeclarationPlan, planDeclaration } from "../declare.ts";
+import { Exit } from "../failure.ts";
 import { chooseNats, natsOf, reachBus } from "../reach.ts";
 import { type Paint, paint, wantsColour } from "../view/colour.ts";
 
-export async function apply(o: { config?: string; nats?: string; prune?: true; json?: true }): Promise<void> {
+interface Options {
+  config?: string;
+  nats?: string;
+  prune?: true;
+  dryRun?: true;
+  force?: true;
+  forceJoin?: string;
+  confirmSize?: number;
+  json?: true;
+}
+
+export async function apply(o: Options): Promise<void> {
   const { config, file } = configFile(o.config);
   withClusters(config, file);
+  knownNode(config, o);
   const choice = o.nats === undefined ? natsOf(config.nats) : await chooseNats({ nats: o.nats });
   const bus = await reachBus({ ...choice, replicas: config.nats.replicas });
   try {
-    const changes = await declare(bus, config, { prune: o.prune === true });
-    if (o.json) console.log(JSON.stringify(changes, null, 2));
-    else
-      for (const line of changeLines(changes, paint(wantsColour(process.stdout, process.env))))
-        console.log(line);
+    const judge = (size: number | null) =>
+      planDeclaration(bus, config, {
+        by: "apply",
+        prune: o.prune === true,
+        force: o.force === true,
+        forceJoin: new Map(o.forceJoin === undefined ? [] : [[o.forceJoin, size]]),
+      });
+    let plan = await judge(o.confirmSize ?? null);
+    const size = o.forceJoin === undefined ? undefined : plan.foreign.get(o.forceJoin);
+    const asks = size !== undefined && o.confirmSize === undefined && o.dryRun !== true;
+    if (asks && process.stdin.isTTY && process.stdout.isTTY)
+      plan = await judge(await typedSize(o.forceJoin as string, size));
+    const p = paint(wantsColour(process.stdout, process.env));
+    if (o.dryRun !== true && (plan.refusals.length === 0 || o.json)) await plan.write();
+    tell(plan, o, p);
+    if (plan.refusals.length === 0) return;
+    if (o.dryRun === true) throw new Exit(1);
+    console.log("Nothing is written:");
+    // What was asked for has been shown; this throws why it is refused.
+    await plan.write();
   } finally {
     await bus.drain();
   }
+}
+
+function knownNode(config: Config, { forceJoin, confirmSize }: Options): void {
+  if (forceJoin === undefined && confirmSize === undefined) return;
+  const nodes = Object.values(config.clusters).flatMap((c) => Object.keys(c.nodes));
+  if (forceJoin !== undefined && nodes.includes(forceJoin)) return;
+  throw new BatonError("E_USAGE", {
+    place: "apply",
+    message:
+      forceJoin === undefined
+        ? "--confirm-size says how much is given up, and not of which node."
+        : `No node is called ${JSON.stringify(forceJoin)}.`,
+    remedy: `Say --force-join with one of ${nodes.join(", ")}.`,
+  });
+}
+
+async function typedSize(node: string, transactions: number): Promise<number | null> {
+  const lines = createInterface({ input: process.stdin, output: process.stdout });
+  try {
+    const typed = await lines.question(
+      `The server of ${node} holds ${transactions} transactions that are not this cluster's. It will lose them.\nType their number to go on: `,
+    );
+    return /^\d+$/.test(typed.trim()) ? Number(typed.trim()) : null;
+  } finally {
+    lines.close();
+  }
+}
+
+function tell(plan: DeclarationPlan, o: Options, p: Paint): void {
+  if (o.json) {
+    const { changes, refusals, warnings } = plan;
+    const refused = refusals.map(({ code, place, message, remedy }) => ({ code, place, message, remedy }));
+    console.log(JSON.stringify(o.dryRun ? { changes, refused, warnings } : changes, null, 2));
+    return;
+  }
+  for (const line of changeLines(plan.changes, p)) console.log(line);
+  for (const warning of plan.warnings) console.log(`${p.yellow("!")} ${warning}`);
+  if (!o.dryRun) return;
+  for (const refusal of plan.refusals) console.log(`${p.red("×")} ${refusal.line()}`);
+  console.log(
+    plan.refusals.length > 0
+      ? "Nothing was written; baton apply would refuse this."
+      : "Nothing was written; baton apply would write this.",
+  );
 }
 
 export function changeLines(changes: readonly Change[], p: Paint): string[] {

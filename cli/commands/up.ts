@@ -51,7 +51,8 @@ export async function up(o: { config?: string; json?: true }): Promise<void> {
         if (exit.restartInMs === null) say("error", `${instance} ended ${how}`);
         else say("warn", `${instance} ended ${how}; it is started again in ${duration(exit.restartInMs)}`);
       },
-      onDeclared: (changes) => {
+      onDeclared: (changes, warnings) => {
+        for (const warning of warnings) say("warn", warning);
         for (const { cluster, what, details } of changes) {
           if (what === "stays") say("warn", `${cluster} is still declared in NATS and not in ${file}`);
           else if (what !== "same")

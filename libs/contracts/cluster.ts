@@ -115,5 +115,13 @@ export const Cluster = z.strictObject({
 export type Cluster = z.infer<typeof Cluster>;
 
 /** A declaration as it lies in the bucket: with its name. */
-export const DeclaredCluster = Cluster.extend({ cluster: Name });
+export const DeclaredCluster = Cluster.extend({
+  cluster: Name,
+  accepted: z
+    .record(Name, z.string())
+    .optional()
+    .describe(
+      "node → server_uuid of a server whose own data were given up when it was declared: it held nothing, or a person said so",
+    ),
+});
 export type DeclaredCluster = z.infer<typeof DeclaredCluster>;

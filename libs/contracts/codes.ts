@@ -63,6 +63,27 @@ export const DIAGNOSES = {
     meaning: "The primary is dead and so are some of the replicas.",
     action: "Baton fails over when the replicas left are enough to prove that nothing is lost, else refuses.",
   },
+  "primary-gone-other-server": {
+    severity: "critical",
+    meaning:
+      "At the primary's address most probers reach another server (another server_uuid), and no reachable replica hears the primary any more: the primary is gone.",
+    action:
+      "Baton fails over. What answers there now is not the primary: an empty server or a copy of the old one joins as a replica, a foreign one is left alone.",
+  },
+  "topology-mismatch": {
+    severity: "critical",
+    meaning:
+      "The declared names and the servers do not fit: the primary answers under another name or is not declared any more, or one server answers under two names.",
+    action:
+      "Nothing is shut and no operation runs: none would know whom it touches. Mend the addresses in baton.yaml, then `baton apply`.",
+  },
+  "foreign-server": {
+    severity: "warning",
+    meaning:
+      "At a declared node's address runs a server with data of its own that shares nothing with this cluster's history: it looks like somebody else's.",
+    action:
+      "It is left alone: not shut, not rebuilt, not promoted. Mend its address in baton.yaml and `baton apply`. If it is to lose its data and join: `baton apply --force-join <node>`.",
+  },
   "primary-and-all-replicas-unreachable": {
     severity: "critical",
     meaning: "Neither the primary nor any replica can be reached.",
@@ -297,6 +318,18 @@ export const REFUSALS = {
     action:
       "On MariaDB: policy.acks 1, durability lossless, and nodes rebuilt by hand (docs/operate/mariadb.md).",
   },
+  "topology-mismatch": {
+    severity: "critical",
+    meaning:
+      "The declared names and the servers do not fit, so that no operation would know whom it touches; the message says which.",
+    action: "Nothing was touched. Mend the addresses in baton.yaml, then `baton apply`.",
+  },
+  "foreign-server": {
+    severity: "warning",
+    meaning: "The node's server has data of its own that share nothing with this cluster's history.",
+    action:
+      "It was not touched. Mend its address in baton.yaml and `baton apply`; if it is to lose its data and join: `baton apply --force-join <node>`.",
+  },
   "not-ready": {
     severity: "warning",
     meaning: "A check before a switchover failed.",
@@ -404,6 +437,12 @@ export const ErrorCode = z.enum([
   "E_NODE_AUTH",
   "E_NODE_NO_GTID",
   "E_NODE_SETTING",
+  "E_NODE_FOREIGN",
+  "E_NODE_SWAPPED",
+  "E_NODE_LAST_ACKER",
+  "E_PRIMARY_DROPPED",
+  "E_PRIMARY_MOVED",
+  "E_PRIMARY_RENAMED",
   "E_NATS_UNREACHABLE",
   "E_NATS_TOO_OLD",
   "E_NATS_NO_JETSTREAM",

@@ -58,6 +58,10 @@ export const ProberVote = z.object({
   attempts: z.number().int(),
   silentMs: Ms,
   thresholdMs: Ms,
+  otherUuid: z
+    .string()
+    .optional()
+    .describe("the server that answers at the primary's address and is not the primary"),
 });
 export type ProberVote = z.infer<typeof ProberVote>;
 

@@ -4,6 +4,7 @@ export * from "./donor.ts";
 export * from "./durability.ts";
 export * from "./fence.ts";
 export * from "./flavour.ts";
+export * from "./identity.ts";
 export * from "./mark.ts";
 export * from "./order.ts";
 export * from "./plan.ts";

@@ -4,9 +4,8 @@ import { downtimeOf, isCalm, windowsAhead } from "@baton/protocol";
 import { heldBackNow, nowUnixMs } from "./brakes.ts";
 import { diagnose, nodeProblems, planNow } from "./diagnose.ts";
 import { describeDurability } from "./durability.ts";
-import { type Picture, primaryExecuted } from "./picture.ts";
-import { follows } from "./placement.ts";
-import { liveProbers, type VoteSettings } from "./votes.ts";
+import { answersAsAnother, type Picture, primaryExecuted } from "./picture.ts";
+import { follows, liveProbers, type VoteSettings } from "./votes.ts";
 
 function undecided(picture: Picture, decider: string): Diagnosis {
   return {
@@ -35,7 +34,9 @@ function viewNode(picture: Picture, node: string, now: number, s: VoteSettings):
   const known = picture.statuses.get(node);
   // Right after a change of reign the last status tells of the time before it.
   const present = known !== undefined && known.atMs > (picture.state?.sinceMs ?? 0) ? known.status : null;
-  const status = best?.sample.outcome === "ok" ? present : null;
+  // Nor does the primary's own last one tell of another server at its address.
+  const own = best?.sample.outcome === "ok" && !answersAsAnother(picture, best.sample);
+  const status = own ? present : null;
   let role: NodeRole = "unknown";
   if (state !== undefined && node === state.primary) role = "primary";
   else if (status !== null && state !== undefined)

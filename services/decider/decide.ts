@@ -18,18 +18,20 @@ import {
 } from "./brakes.ts";
 import { DEATHS, diagnose, type Verdict } from "./diagnose.ts";
 import { durabilityWish, noteAckers, unseenNow } from "./durability.ts";
+import { isForeignNode, mismatchNow } from "./identity.ts";
 import { markDue, noteHistory, provesSoon } from "./mark.ts";
 import { awaken, fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { mayMend, newlyLimited, noteFaults, standingFaults } from "./repairs.ts";
 import {
-  findingOf,
+  findingOfServer,
   inDoubt,
   liveProbers,
   reachable,
   reachedStatuses,
   replicaVotes,
   stands,
+  triesElsewhere,
   type VoteSettings,
 } from "./votes.ts";
 
@@ -170,13 +172,16 @@ function suspect(picture: Picture, now: number, s: Settings): Picture {
     return picture.suspectSinceMs === null ? picture : { ...picture, suspectSinceMs: null };
   const live = liveProbers(picture, now, s);
   const against = [...(picture.seen.get(primary) ?? [])].filter(
-    ([prober, seen]) => stands(seen, live.has(prober), now, s) && findingOf(seen.sample) !== "alive",
+    ([prober, seen]) =>
+      stands(seen, live.has(prober), now, s) && findingOfServer(picture, seen.sample) !== "alive",
   );
-  // One that is off tries no more, so what it lost once is no word of now.
+  const target = picture.declared?.nodes[primary];
+  // One that is off tries no more, so what it lost once is no word of now; nor is it one of the primary where that has moved.
   const lost = replicaVotes({ ...picture, suspectSinceMs: null }, primary, now, s).some(
     (v) =>
       (v.finds === "lost" || v.finds === "silent") &&
-      picture.statuses.get(v.node)?.status.replica?.receiver !== "off",
+      picture.statuses.get(v.node)?.status.replica?.receiver !== "off" &&
+      !triesElsewhere(picture.statuses.get(v.node)?.status.replica, target),
   );
   const byProber = against.length > 0;
   if (!byProber && !lost)
@@ -310,6 +315,8 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
       ? order("adopt", verdict.node, verdict.summary)
       : null;
   }
+  // By which name a server would be touched nobody could say.
+  if (mismatchNow(picture, now, s) !== null) return null;
   const { value: state, sinceMs } = picture.state;
   // Two histories compete: a person chooses, and until then every further step might be the wrong one.
   if ((state.undecided ?? []).length > 0) return null;
@@ -373,7 +380,7 @@ function nodeToRebuild(picture: Picture, now: number, s: Settings): string | nul
   for (const node of quarantined) {
     const known = picture.statuses.get(node);
     if (known === undefined || known.atMs <= state.sinceMs || !statuses.has(node)) continue;
-    if (downtimes.has(node)) continue;
+    if (downtimes.has(node) || isForeignNode(picture, node, known.status)) continue;
     // It has nothing to be rebuilt with: a person does it.
     if (known.status.flavour === "mariadb") continue;
     const begun = unbuilt?.[node] !== undefined;

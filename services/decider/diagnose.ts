@@ -5,6 +5,7 @@ import { answersAlone, isCalm, type Plan, planFailover } from "@baton/protocol";
 import { findPrimary } from "./adopt.ts";
 import { downtimeNow, downtimesNow, limitNow } from "./brakes.ts";
 import { unseenNow } from "./durability.ts";
+import { mismatchNow, ownNodes } from "./identity.ts";
 import { lostNow, markNow, undeclaredNow, unproven } from "./mark.ts";
 import { type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
@@ -34,6 +35,7 @@ const CONNECT_MS = 1_000;
 export const DEATHS: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
   "primary-dead",
   "primary-dead-with-some-replicas",
+  "primary-gone-other-server",
   "primary-lost-history",
 ]);
 
@@ -49,6 +51,7 @@ const GRAVITY: readonly DiagnosisCode[] = [
   "errant-gtid",
   "gtid-drift",
   "replica-wrong-source",
+  "foreign-server",
   "replication-error",
   "replica-not-connected",
   "replication-stopped",
@@ -74,15 +77,27 @@ export function planNow(
       reason: `${undecided.join(" and ")} hold two histories; choose: ${undecided.map((n) => `baton repair ${picture.cluster} ${n} --keep`).join(" or ")}`,
       notChosen: [],
     };
+  const mismatch = mismatchNow(picture, now, s);
+  const statuses = reachedStatuses(picture, now, s);
+  const own = ownNodes(picture, statuses);
+  if (mismatch !== null || own === null)
+    return { possible: false, refusal: "topology-mismatch", reason: mismatch ?? "", notChosen: [] };
+  if (own.replaced.length > 0)
+    return {
+      possible: false,
+      refusal: "foreign-server",
+      reason: `at the address of ${own.replaced.join(", ")} runs a server that is not of this cluster, and the one that was there may have acknowledged writes`,
+      notChosen: [],
+    };
   const loses = unseenNow(picture, now);
   const doubt = loses === undefined && byPerson?.unproven !== true ? unproven(picture) : null;
   if (doubt !== null)
     return { possible: false, refusal: "durability-unproven", reason: doubt, notChosen: [] };
   const plan = planFailover({
-    declared: picture.declared,
+    declared: own.declared,
     primary,
     quarantined,
-    statuses: reachedStatuses(picture, now, s),
+    statuses,
     primaryExecuted: primaryExecuted(picture, primary),
     mark: markNow(picture, now, s, isDead).subtract(byPerson?.gtids ?? GtidSet.empty),
     named: byPerson?.named ?? null,
@@ -105,6 +120,10 @@ function hasBaseline(picture: Picture, replicas: readonly ReplicaVote[], now: nu
   const unborn = state.last?.outcome === "blocked" && ["failover", "switchover"].includes(state.last.kind);
   return replicas.some((vote) => {
     const r = picture.statuses.get(vote.node)?.status.replica;
+    // Led back by its address to whoever answers there now.
+    const target = picture.declared?.nodes[state.primary];
+    if (vote.finds === "elsewhere")
+      return target !== undefined && r?.sourceHost === target.host && r.sourcePort === target.port;
     return (
       (vote.finds === "lost" || vote.finds === "silent") && (unborn || r?.sourceUuid === state.primaryUuid)
     );
@@ -131,6 +150,14 @@ export function diagnose(picture: Picture, now: number, s: VoteSettings): Verdic
   if (state.phase === "fencing" || state.phase === "promoting") return null;
   const primary = state.primary;
   const probers = proberVotes(picture, primary, now, s);
+  const mismatch = mismatchNow(picture, now, s);
+  if (mismatch !== null)
+    return {
+      ...base,
+      code: "topology-mismatch",
+      probers,
+      summary: `Names and servers do not fit: ${mismatch}. Nothing is done until baton.yaml says who is who.`,
+    };
   const count = tally(probers);
   if (probers.length === 0) return null;
   const replicas = replicaVotes(picture, primary, now, s);
@@ -187,9 +214,12 @@ function diagnoseDeath(picture: Picture, evidence: Evidence, now: number, s: Vot
       summary: `${found} ${said} No failover now (${plan.refusal}): ${plan.reason}.`,
     };
   }
+  const gone = probers.filter((v) => v.finds === "dead");
+  const replaced = gone.filter((v) => v.otherUuid !== undefined).length * 2 > gone.length;
+  const dead = away.length > 0 ? "primary-dead-with-some-replicas" : "primary-dead";
   return {
     ...evidence,
-    code: away.length > 0 ? "primary-dead-with-some-replicas" : "primary-dead",
+    code: replaced ? "primary-gone-other-server" : dead,
     summary: `${found} ${said}`,
   };
 }
@@ -197,10 +227,16 @@ function diagnoseDeath(picture: Picture, evidence: Evidence, now: number, s: Vot
 function describeProbers(primary: string, votes: readonly ProberVote[]): string {
   const sighted = votes.filter((v) => v.finds !== "blind");
   const dead = sighted.filter((v) => v.finds === "dead");
-  const how = [...new Set(dead.map((v) => v.outcome))].join(", ");
+  const other = dead.find((v) => v.otherUuid !== undefined)?.otherUuid;
+  const how = [...new Set(dead.map((v) => (v.otherUuid === undefined ? v.outcome : "another server")))].join(
+    ", ",
+  );
   const regions = new Set(sighted.map((v) => v.region)).size;
   const silent = Math.round(Math.max(0, ...dead.map((v) => v.silentMs)));
-  return `${dead.length} of ${sighted.length} probers in ${regions} region${regions === 1 ? "" : "s"} find ${primary} dead (${how}, silent for ${silent} ms).`;
+  const find = `${dead.length} of ${sighted.length} probers in ${regions} region${regions === 1 ? "" : "s"} find ${primary}`;
+  return other === undefined
+    ? `${find} dead (${how}, silent for ${silent} ms).`
+    : `${find} gone (${how}): ${other} answers at its address.`;
 }
 
 function describeReplicas(votes: readonly ReplicaVote[]): string {
@@ -354,6 +390,8 @@ function wordsFor(picture: Picture, node: string, code: DiagnosisCode): string {
     case "errant-gtid":
     case "gtid-drift":
       return `${node} holds transactions that the primary has not`;
+    case "foreign-server":
+      return `the server of ${node} has data of its own and nothing of this cluster's: it is left alone`;
     case "semi-sync-broken":
       return `${node}'s semi-sync settings are not a replica's`;
     case "credentials-failing":

@@ -8,8 +8,7 @@ import { GtidSet } from "@baton/mysql/gtid";
 import { describeMissing, heldBy, isSameStart, mayLose, requiredOf } from "@baton/protocol";
 import { nowUnixMs } from "./brakes.ts";
 import type { Picture } from "./picture.ts";
-import { follows } from "./placement.ts";
-import { reachedStatuses, type VoteSettings } from "./votes.ts";
+import { follows, reachedStatuses, type VoteSettings } from "./votes.ts";
 
 /** The mark is written at most so often while it only rises. */
 const RISE_EVERY_MS = 500;

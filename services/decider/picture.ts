@@ -168,11 +168,12 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
     case "sample":
       return foldSample(picture, input.sample, now);
     case "declared":
-      return { ...picture, declared: input.declared };
+      return declare(picture, input.declared);
     case "state":
       return {
         ...picture,
         state: input.state === null ? null : { value: input.state, revision: input.revision, sinceMs: now },
+        statuses: ofTheirServers(picture.statuses, input.state),
         failoversMs: dateEnds(
           picture.failoversMs,
           input.state?.failovers ?? [],
@@ -223,6 +224,30 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
   }
 }
 
+/** What was seen at an address that is not the node's any more says nothing of it. */
+function declare(picture: Picture, declared: DeclaredCluster | null): Picture {
+  const before = picture.declared?.nodes ?? {};
+  const stays = (node: string) => {
+    const [was, is] = [before[node], declared?.nodes[node]];
+    return was === undefined || is === undefined || (was.host === is.host && was.port === is.port);
+  };
+  const kept = <T>(of: ReadonlyMap<string, T>) => new Map([...of].filter(([node]) => stays(node)));
+  return { ...picture, declared, seen: kept(picture.seen), statuses: kept(picture.statuses) };
+}
+
+/** Samples came before the state did: who answered at the primary's address then may not have been the primary. */
+function ofTheirServers(statuses: Picture["statuses"], state: ClusterState | null): Picture["statuses"] {
+  const known = state === null ? undefined : statuses.get(state.primary);
+  if (known === undefined || known.status.serverUuid === state?.primaryUuid) return statuses;
+  return new Map([...statuses].filter(([node]) => node !== state?.primary));
+}
+
+/** Another server answers at the primary's address: a word for its death, none for its life. */
+export function answersAsAnother(picture: Picture, sample: Sample): boolean {
+  const { primary, primaryUuid } = picture.state?.value ?? {};
+  return sample.node === primary && sample.status !== null && sample.status.serverUuid !== primaryUuid;
+}
+
 /** So long without even a tick means that this process slept: stopped, or its host stalled. */
 const SLEPT_MS = 1_000;
 /** What has piled up in the socket meanwhile is read within this time. */
@@ -251,6 +276,8 @@ function foldSample(picture: Picture, sample: Sample, now: number): Picture {
   // Twice, so that it is a fact (DETECTION.md, Threshold).
   const ended = isPrimary && sample.outcome === "refused" && sample.attempts >= 2;
   if (sample.status === null) return { ...picture, seen, endedSinceOpen: picture.endedSinceOpen || ended };
+  // What another server says at the primary's address is not the primary's word; its last one stands.
+  if (answersAsAnother(picture, sample)) return { ...picture, seen };
   const statuses = new Map(picture.statuses);
   statuses.set(sample.node, { status: sample.status, atMs: now });
   const { readOnly, serverUuid, startedUnixS } = sample.status;

@@ -1,16 +1,10 @@
 /** Is each node where it belongs? Problems of single nodes, and which of them Baton leads home or mends by itself. */
-import type { DeclaredNode, DiagnosisCode, NodeStatus, RepairCode, Vouch } from "@baton/contracts";
+import type { DiagnosisCode, NodeStatus, RepairCode, Vouch } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
 import { isSameStart, ownTransactions, replicaSemiSyncFaults, whyStopped } from "@baton/protocol";
+import { isForeignNode } from "./identity.ts";
 import type { Picture } from "./picture.ts";
-
-/** Whether the node's channel points at the primary, by uuid or by declared address. */
-export function follows(status: NodeStatus, primaryUuid: string, primary: DeclaredNode | undefined): boolean {
-  const r = status.replica;
-  if (r === null) return false;
-  if (r.sourceUuid !== "" && r.sourceUuid === primaryUuid) return true;
-  return primary !== undefined && r.sourceHost === primary.host && r.sourcePort === primary.port;
-}
+import { follows, triesElsewhere } from "./votes.ts";
 
 /**
  * A server restarted since it last followed stands still by its boot configuration, not because a person wants it. Two starts within
@@ -49,10 +43,12 @@ export function placeReplica(
 ): Placement {
   const state = picture.state?.value;
   if (state === undefined) return { problems: [], astray: null, faults: [] };
+  if (isForeignNode(picture, node, status)) return { problems: ["foreign-server"], astray: null, faults: [] };
   const problems: DiagnosisCode[] = [];
   const faults: Placement["faults"] = [];
   const r = status.replica;
-  const atHome = follows(status, state.primaryUuid, picture.declared?.nodes[state.primary]);
+  const target = picture.declared?.nodes[state.primary];
+  const atHome = follows(status, state.primaryUuid, target) && !triesElsewhere(r, target);
   const quarantined = state.quarantined.includes(node);
   let astray: Astray | null = null;
   if (!status.readOnly) {

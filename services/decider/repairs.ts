@@ -14,9 +14,10 @@ import {
   waitingThoughHeld,
 } from "@baton/protocol";
 import { downtimesNow } from "./brakes.ts";
+import { isForeignNode, mismatchNow } from "./identity.ts";
 import { type Picture, primaryExecuted } from "./picture.ts";
-import { follows, placeReplica } from "./placement.ts";
-import { inDoubt, reachedStatuses, type VoteSettings } from "./votes.ts";
+import { placeReplica } from "./placement.ts";
+import { follows, inDoubt, reachedStatuses, type VoteSettings } from "./votes.ts";
 
 export interface Fault {
   code: RepairCode;
@@ -46,10 +47,12 @@ const HOUR_MS = 3_600_000;
 function faultsNow(picture: Picture, now: number, s: VoteSettings): Found[] {
   const { state, declared } = picture;
   if (state === null || declared === null || !isCalm(state.value) || inDoubt(picture, now, s)) return [];
+  if (mismatchNow(picture, now, s) !== null) return [];
   const { primary } = state.value;
   const statuses = new Map(
     [...reachedStatuses(picture, now, s)].filter(
-      ([node]) => (picture.statuses.get(node)?.atMs ?? 0) > state.sinceMs,
+      ([node, status]) =>
+        (picture.statuses.get(node)?.atMs ?? 0) > state.sinceMs && !isForeignNode(picture, node, status),
     ),
   );
   const executed = primaryExecuted(picture, primary);

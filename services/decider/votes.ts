@@ -3,13 +3,15 @@
  * receiver says of it. Votes are facts with their age; what follows from them is in diagnose.ts.
  */
 import {
+  type DeclaredNode,
   type NodeStatus,
   OUTCOMES_OF_DEATH,
   type ProberVote,
+  type ReplicaStatus,
   type ReplicaVote,
   type Sample,
 } from "@baton/contracts";
-import type { Picture, Seen } from "./picture.ts";
+import { answersAsAnother, type Picture, type Seen } from "./picture.ts";
 
 export interface VoteSettings {
   freshMs: number;
@@ -56,6 +58,11 @@ export function findingOf(sample: Sample): "alive" | "dead" | "unsure" {
   return "alive";
 }
 
+/** As `findingOf`, for the server that the state means: where another one answers, it is gone from there. */
+export function findingOfServer(picture: Picture, sample: Sample): ReturnType<typeof findingOf> {
+  return answersAsAnother(picture, sample) ? "dead" : findingOf(sample);
+}
+
 /**
  * Tried for longer than the threshold and no server has said a word, though nothing speaks of its death: its name cannot be
  * resolved. For the primary that is no vote; but such a replica is no witness that may be waited for.
@@ -82,11 +89,14 @@ export function proberVotes(picture: Picture, primary: string, now: number, s: V
     votes.push({
       prober,
       region,
-      finds: isBlind(picture, prober, nodes) ? "blind" : findingOf(sample),
+      finds: isBlind(picture, prober, nodes) ? "blind" : findingOfServer(picture, sample),
       outcome: sample.outcome,
       attempts: sample.attempts,
       silentMs: sample.silentMs,
       thresholdMs: sample.thresholdMs,
+      ...(answersAsAnother(picture, sample) && sample.status !== null
+        ? { otherUuid: sample.status.serverUuid }
+        : {}),
     });
   }
   return votes.sort((a, b) => (a.prober < b.prober ? -1 : 1));
@@ -169,8 +179,9 @@ export function reachable(
     if (seen.atMs < sinceMs) continue;
     if (isBlind(picture, prober, Object.keys(picture.declared?.nodes ?? {}))) continue;
     looked = true;
-    if (seen.sample.outcome === "ok") return true;
-    if (findingOf(seen.sample) !== "dead" && !isUnheard(seen.sample)) allAway = false;
+    const finding = findingOfServer(picture, seen.sample);
+    if (seen.sample.outcome === "ok" && finding === "alive") return true;
+    if (finding !== "dead" && !isUnheard(seen.sample)) allAway = false;
   }
   return looked && allAway ? false : null;
 }
@@ -184,6 +195,27 @@ export function reachedStatuses(picture: Picture, now: number, s: VoteSettings):
     if (reachable(picture, node, sinceMs, now, s) === true) out.set(node, known.status);
   }
   return out;
+}
+
+/**
+ * Whether the node's channel points at the primary. The server that it has spoken to says which that is; the declared address counts only
+ * until it has connected. A MariaDB replica keeps the last source's id after it was pointed elsewhere.
+ */
+export function follows(status: NodeStatus, primaryUuid: string, primary: DeclaredNode | undefined): boolean {
+  const r = status.replica;
+  if (r === null) return false;
+  if (r.sourceUuid !== "" && r.sourceUuid === primaryUuid) return true;
+  if (r.sourceUuid !== "" && status.flavour === "mysql") return false;
+  return primary !== undefined && r.sourceHost === primary.host && r.sourcePort === primary.port;
+}
+
+/** It tries to connect where the primary is not declared to be: it will not find it there once the primary has moved. */
+export function triesElsewhere(
+  r: ReplicaStatus | null | undefined,
+  primary: DeclaredNode | undefined,
+): boolean {
+  if (r?.receiver !== "connecting" || primary === undefined) return false;
+  return r.sourceHost !== primary.host || r.sourcePort !== primary.port;
 }
 
 /** What each declared replica says of the primary, by statuses read since the suspicion began. */
@@ -205,11 +237,8 @@ export function replicaVotes(picture: Picture, primary: string, now: number, s: 
       }
       const r = known.status.replica;
       if (r === null) return { node, finds: "stopped", heardAgeMs: null };
-      const follows =
-        (r.sourceUuid !== "" && r.sourceUuid === primaryUuid) ||
-        (r.sourceHost === target?.host && r.sourcePort === target.port);
       const vote = (finds: ReplicaVote["finds"]): ReplicaVote => ({ node, finds, heardAgeMs: r.heardAgeMs });
-      if (!follows) return vote("elsewhere");
+      if (!follows(known.status, primaryUuid ?? "", target)) return vote("elsewhere");
       if (r.receiver === "connecting") return vote("lost");
       if (r.receiver === "off") return vote(r.receiverErrno !== 0 ? "lost" : "stopped");
       if (r.heardAgeMs !== null && r.heardAgeMs > s.heartbeatSilentMs) return vote("silent");

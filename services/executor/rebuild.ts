@@ -20,6 +20,7 @@ import { type CloneState, clone, follow, readClone, teller } from "./clone.ts";
 import type { DumpPrograms } from "./dump.ts";
 import { killClients, shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
+import { assertOurs } from "./identity.ts";
 import { beginAcknowledging, followUnacknowledged } from "./leave-quarantine.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
@@ -99,6 +100,8 @@ async function check(op: Operation, node: string) {
       "flavour-cannot",
       `${node} runs MariaDB, which has no clone plugin: rebuild it by hand (docs/operate/mariadb.md)`,
     );
+  const ofPrimary = await beside(op, primary, (h) => h.status(deadlines.openMs)).catch(() => null);
+  assertOurs(op, node, await hand.status(deadlines.openMs), ofPrimary);
   // Whatever it was, nobody writes to it any more; what it is compared by then stands.
   await shut(op, hand, deadlines.fenceMs);
   const statuses = new Map<string, NodeStatus>([[node, await hand.status(deadlines.openMs)]]);

@@ -10,6 +10,7 @@ import { beside } from "./beside.ts";
 import { followPrimary } from "./carry-forward.ts";
 import { shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
+import { assertOurs } from "./identity.ts";
 import { beginAcknowledging, followUnacknowledged } from "./leave-quarantine.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
@@ -55,6 +56,7 @@ async function check(op: Operation, node: string, primary: string) {
       "mixed-flavours",
       `${node} runs ${hand.dialect.flavour} and ${primary} ${ofPrimary.flavour}`,
     );
+  assertOurs(op, node, await hand.status(deadlines.openMs), ofPrimary);
   await assertNoRival(op, hand, primary);
   const status: NodeStatus = await shut(op, hand, deadlines.fenceMs);
   // Read after the node was shut: nothing can be added to it any more, and the primary only grows.

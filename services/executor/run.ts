@@ -16,6 +16,7 @@ import { adopt } from "./adopt.ts";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { degrade, restore } from "./degrade.ts";
 import { failover } from "./failover.ts";
+import { meant } from "./identity.ts";
 import { Operation, type Ports } from "./operation.ts";
 import { giveUpOverdue, isOverdue } from "./overdue.ts";
 import { rebuild } from "./rebuild.ts";
@@ -93,7 +94,8 @@ export async function runIntent(
     await tellNeverBegan(new Operation(intent, declared, found, ports, false));
   if (entry === "too-late" || entry === "ended") return { entry, operation: null, left: false };
 
-  const op = new Operation(intent, declared, found, ports, entry === "take-over");
+  const who = found === null ? null : meant(intent, declared, found.value, ports.vouches(intent.cluster));
+  const op = new Operation(intent, who?.declared ?? declared, found, ports, entry === "take-over");
   onOperation(op);
   try {
     if (intent.kind === "adopt") await adopt(op);
@@ -101,8 +103,9 @@ export async function runIntent(
       await op.step("claim", async () => {
         if (entry === "fresh") {
           await heedBrakes(op);
+          if (who !== null) await heedIdentity(op, who.refusal);
           if (intent.kind === "failover") {
-            const ackers = ackersOf(declared, intent.node, op.state.quarantined);
+            const ackers = ackersOf(op.declared, intent.node, op.state.quarantined);
             const [judgedAgoMs] = await Promise.all([
               ports.judgedAgoMs(intent, CONFIRM_MS),
               op.learnMark(),
@@ -176,6 +179,14 @@ async function heedBrakes(op: Operation): Promise<void> {
   if (why === null) return;
   await op.change(declined(op.state, intent, ports.executor, "paused", ports.nowUnixMs()));
   throw new Refusal("paused", `nothing was touched: ${why}`);
+}
+
+/** The names do not fit the servers, or the node is somebody else's: whom it would touch nobody can say. */
+async function heedIdentity(op: Operation, refusal: ReturnType<typeof meant>["refusal"]): Promise<void> {
+  if (refusal === null) return;
+  const { intent, ports } = op;
+  await op.change(declined(op.state, intent, ports.executor, refusal.code, ports.nowUnixMs()));
+  throw new Refusal(refusal.code, `nothing was touched: ${refusal.reason}`);
 }
 
 /** Its claim came too late, and nobody else has begun it. */

@@ -2,6 +2,7 @@
 import type { Event, NodeStatus } from "@baton/contracts";
 import type { Row } from "@baton/mysql";
 import { beside } from "./beside.ts";
+import { ours } from "./identity.ts";
 import type { Operation } from "./operation.ts";
 
 export interface Look {
@@ -15,7 +16,7 @@ const LOOK_MS = 2_000;
 /** Of all nodes together: an event has to fit into a message. */
 const MOST_SESSIONS = 500;
 
-/** The declared nodes that answer, all asked at once. */
+/** The declared nodes that answer, all asked at once; but no server that is somebody else's. */
 export async function lookAtAll(op: Operation): Promise<Map<string, Look>> {
   const names = Object.keys(op.declared.nodes);
   const most = Math.floor(MOST_SESSIONS / names.length);
@@ -32,7 +33,7 @@ export async function lookAtAll(op: Operation): Promise<Map<string, Look>> {
     }),
   );
   op.assertMine();
-  return new Map(looks.flatMap(([node, look]) => (look === null ? [] : [[node, look] as const])));
+  return ours(op, new Map(looks.flatMap(([node, look]) => (look === null ? [] : [[node, look] as const]))));
 }
 
 /** Sets and positions as they are after the stop, sessions as they were before it ended them. */

@@ -1,8 +1,9 @@
 /** `baton rebuild`: may this node be copied over now, and from whom? The executor asks the same again, of the nodes themselves. */
 import { BatonError, type CommandRequest } from "@baton/contracts";
-import { chooseDonor } from "@baton/protocol";
+import { chooseDonor, heldBy } from "@baton/protocol";
 import { downtimesNow } from "../brakes.ts";
 import type { Order } from "../decide.ts";
+import { isForeignNode, mismatchNow } from "../identity.ts";
 import type { Picture } from "../picture.ts";
 import { inDoubt, reachable, reachedStatuses, type VoteSettings } from "../votes.ts";
 
@@ -15,8 +16,11 @@ export function planRebuild(
 ): { order: Order; donor: string } {
   const { cluster, node, from } = request;
   const place = `rebuild ${cluster} ${node}`;
-  const refuse = (code: "E_NOT_FOUND" | "E_CONFLICT" | "E_LOCKED", message: string, remedy: string) =>
-    new BatonError(code, { place, message, remedy });
+  const refuse = (
+    code: "E_NOT_FOUND" | "E_CONFLICT" | "E_LOCKED" | "E_NODE_FOREIGN",
+    message: string,
+    remedy: string,
+  ) => new BatonError(code, { place, message, remedy });
   const { declared, state } = picture;
   for (const name of [node, ...(from === null ? [] : [from])]) {
     if (declared?.nodes[name] === undefined)
@@ -49,7 +53,17 @@ export function planRebuild(
       `${node} cannot be reached.`,
       "Start its mysqld; an empty data directory with Baton's account and the clone plugin will do.",
     );
-  if (picture.statuses.get(node)?.status.flavour === "mariadb")
+  const mismatch = mismatchNow(picture, now, s);
+  if (mismatch !== null)
+    throw refuse("E_CONFLICT", `Names and servers do not fit: ${mismatch}.`, "Mend baton.yaml: baton apply.");
+  const status = picture.statuses.get(node)?.status;
+  if (status !== undefined && isForeignNode(picture, node, status))
+    throw refuse(
+      "E_NODE_FOREIGN",
+      `The server of ${node} holds ${heldBy(status).count()} transactions of its own and nothing of ${cluster}.`,
+      `If it is to lose them: baton apply --force-join ${node} --confirm-size ${heldBy(status).count()}; then again.`,
+    );
+  if (status?.flavour === "mariadb")
     throw refuse(
       "E_CONFLICT",
       `${node} runs MariaDB, which has no clone plugin (flavour-cannot).`,

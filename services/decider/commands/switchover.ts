@@ -7,6 +7,7 @@ import { expectedPauseMs, forbidding, planSwitchover } from "@baton/protocol";
 import { nearest } from "@baton/runtime";
 import { downtimesNow } from "../brakes.ts";
 import type { Order } from "../decide.ts";
+import { mismatchNow } from "../identity.ts";
 import type { Picture } from "../picture.ts";
 import { liveProbers, reachedStatuses, type VoteSettings } from "../votes.ts";
 
@@ -51,6 +52,13 @@ export function planOrder(
       place,
       message: `${primary} is the primary already.`,
       remedy: "Name another node, or none.",
+    });
+  const mismatch = mismatchNow(picture, now, s);
+  if (mismatch !== null)
+    throw new BatonError("E_CONFLICT", {
+      place,
+      message: `Names and servers do not fit: ${mismatch}.`,
+      remedy: "Mend the addresses in baton.yaml, then baton apply.",
     });
   // What was seen before the present reign began tells of roles that have passed.
   const statuses = new Map(
