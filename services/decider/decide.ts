@@ -120,8 +120,8 @@ export function decide(
       effects.push(look);
     }
   }
-  if (provesSoon(picture, now) && now - picture.lookedMs >= LOOK_FOR_PROOF_MS) {
-    picture = { ...picture, lookedMs: now };
+  if (provesSoon(picture, now) && now - picture.history.askedMs >= LOOK_FOR_PROOF_MS) {
+    picture = { ...picture, history: { ...picture.history, askedMs: now } };
     effects.push({ type: "look-now", reason: "whether writes wait for acks is not proven yet" });
   }
   if (verdict !== null && differs(picture.diagnosis, verdict, picture)) {

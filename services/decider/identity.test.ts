@@ -70,6 +70,7 @@ describe("another server at the primary's address", () => {
 
   it("is a failover, too, for a decider that has only just started", () => {
     const s = new Scene();
+    s.mark();
     s.steady();
     watch(s, 7, () => {
       newcomer(s);
@@ -187,6 +188,7 @@ describe("somebody else's server among the nodes", () => {
     ["with semi-sync", { semiSync: new Scene().status("n1").semiSync }],
   ])("is left alone and named, %s", (_, more) => {
     const s = calm();
+    s.clients = 1;
     watch(s, 5, () => look(s, more));
     expect(s.orders()).toEqual([]);
     expect(s.code()).toBe("foreign-server");

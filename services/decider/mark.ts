@@ -36,6 +36,8 @@ export interface History {
   /** What the primary had when writes began to wait for acks: once k members hold it, all that was acknowledged is held by k. */
   readonly proving: string | null;
   readonly provingSinceMs: number;
+  /** When the probers were asked to look for that. */
+  readonly askedMs: number;
   /** How often this start of this server has stopped waiting for acks: it may have done so between two samples. */
   readonly offs: { readonly startedUnixS: number; readonly count: number } | null;
   readonly undeclaredSinceMs: number | null;
@@ -60,6 +62,7 @@ export const NO_HISTORY: History = {
   durability: null,
   proving: null,
   provingSinceMs: 0,
+  askedMs: Number.NEGATIVE_INFINITY,
   offs: null,
   undeclaredSinceMs: null,
   lost: null,
