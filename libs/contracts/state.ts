@@ -95,6 +95,13 @@ export const ClusterState = z.object({
   epoch: z.number().int().min(1),
   primary: Name,
   primaryUuid: z.string(),
+  installation: z
+    .string()
+    .max(64)
+    .optional()
+    .describe(
+      "made when the cluster was adopted: tells this Baton's reign over the data from another's; absent in states of older versions",
+    ),
   phase: Phase,
   operation: RunningOperation.nullable(),
   last: EndedOperation.nullable(),
