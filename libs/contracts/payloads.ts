@@ -192,6 +192,8 @@ export const EventType = z.enum([
   "switchover-skipped",
   "durability-degraded",
   "durability-restored",
+  "state-put-back",
+  "nats-lost-data",
 ]);
 export type EventType = z.infer<typeof EventType>;
 

@@ -22,7 +22,15 @@ const DATA_AT_RISK: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
   "replica-writable",
   "split-brain",
   "semi-sync-off",
+  "state-went-back",
+  "foreign-installation",
 ]);
+
+/**
+ * What the state and the nodes say comes on two ways, and a decider that remembers puts a lost state back at once: who is told must have
+ * something to do.
+ */
+const STATE_MS = 2_000;
 
 /**
  * Where another decider has just failed over, what is seen of it comes before the state that explains it: for that moment no failover is
@@ -36,7 +44,14 @@ const REFUSED_MS = 1_000;
  * for what is not told before it is over.
  */
 export function alertAfterMs(d: Diagnosis, inMaintenance: boolean): number | null {
-  const afterMs = d.code === "failover-not-possible" ? REFUSED_MS : d.severity === "critical" ? 0 : 5_000;
+  const ofState = d.code === "state-went-back" || d.code === "foreign-installation";
+  const afterMs = ofState
+    ? STATE_MS
+    : d.code === "failover-not-possible"
+      ? REFUSED_MS
+      : d.severity === "critical"
+        ? 0
+        : 5_000;
   if (!inMaintenance || d.code === "healthy" || DATA_AT_RISK.has(d.code)) return afterMs;
   return d.severity === "critical" ? IN_MAINTENANCE_MS : null;
 }

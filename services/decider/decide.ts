@@ -2,7 +2,14 @@
  * The decider's core: one input in, the next picture and what is to be done out. Pure: every decider that sees the
  * same inputs orders the same operation, by the same name.
  */
-import type { Diagnosis, DiagnosisCode, OperationKind, RepairCode, Vouch } from "@baton/contracts";
+import type {
+  ClusterState,
+  Diagnosis,
+  DiagnosisCode,
+  OperationKind,
+  RepairCode,
+  Vouch,
+} from "@baton/contracts";
 import { DIAGNOSES } from "@baton/contracts";
 import { chooseDonor, isCalm, isSameStart, nextVouch } from "@baton/protocol";
 import { type Advice, adviceFor } from "./advise.ts";
@@ -18,6 +25,7 @@ import {
 } from "./brakes.ts";
 import { DEATHS, diagnose, type Verdict } from "./diagnose.ts";
 import { durabilityWish, noteAckers, unseenNow } from "./durability.ts";
+import { epochFaultNow, remember, stateToPutBack } from "./epoch.ts";
 import { awaken, fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { mayMend, newlyLimited, noteFaults, standingFaults } from "./repairs.ts";
@@ -70,7 +78,9 @@ export type Effect =
   | { type: "repair-limit"; code: RepairCode; node: string }
   /** A maintenance or a downtime has reached its end. */
   | { type: "set-aside-ended"; ended: SetAside }
-  | { type: "vouch"; vouch: Vouch };
+  | { type: "vouch"; vouch: Vouch }
+  /** The state in NATS is gone or went back, and the data say what this decider remembers: written over that revision. */
+  | { type: "put-back"; state: ClusterState; over: number; found: string };
 
 /** Between two requests to look now while the evidence is incomplete: an answer takes about 2 ms. */
 const LOOK_AGAIN_MS = 15;
@@ -95,6 +105,13 @@ export function decide(
   if (input.type === "tick") picture = forgetGone(picture, now);
   if (picture.declared === null || !picture.stateKnown) return { picture, effects };
 
+  if (input.type === "state") picture = remember(picture);
+  const fault = epochFaultNow(picture, now);
+  const back = fault?.code === "state-went-back" ? stateToPutBack(picture, now) : null;
+  if (fault !== null && back !== null) {
+    picture = { ...picture, putBackMs: now };
+    effects.push({ type: "put-back", ...back, found: fault.why });
+  }
   picture = noteFaults(suspect(picture, now, s), now, s);
   const verdict = diagnose(picture, now, s);
   picture = noteBaseline(picture, verdict);
@@ -113,7 +130,7 @@ export function decide(
     picture = { ...picture, diagnosis };
     effects.push({ type: "diagnosed", diagnosis });
   }
-  const order = orderFor(picture, verdict, now, s);
+  const order = fault === null ? orderFor(picture, verdict, now, s) : null;
   if (order !== null && mayOrder(picture, order, now)) {
     picture = { ...picture, ordered: { stateRevision: order.stateRevision, untilMs: now + REORDER_MS } };
     effects.push({ type: "order", order });
@@ -134,7 +151,7 @@ export function decide(
     for (const ended of endedByThemselves(picture, now)) effects.push({ type: "set-aside-ended", ended });
     picture = { ...picture, setAside: setAsideNow(picture, now) };
   }
-  if (input.type === "sample" && input.sample.status !== null) {
+  if (fault === null && input.type === "sample" && input.sample.status !== null) {
     const vouch = vouchFor(picture, input.sample.node, now, s);
     if (vouch !== null) {
       picture = { ...picture, vouchedMs: new Map(picture.vouchedMs).set(vouch.node, now) };

@@ -41,6 +41,10 @@ export interface Picture {
     readonly revision: number;
     readonly sinceMs: number;
   } | null;
+  /** The last state that the data did not speak against; it outlives one that NATS lost or set back. */
+  readonly remembered: ClusterState | null;
+  /** When it was last put back. */
+  readonly putBackMs: number;
   /** Whether the bucket has been read: before that, "no state" means nothing. */
   readonly stateKnown: boolean;
   /** When anything came last; a tick comes four times a second. */
@@ -94,6 +98,8 @@ export function emptyPicture(cluster: string, now: number): Picture {
     unixOffsetMs: null,
     declared: null,
     state: null,
+    remembered: null,
+    putBackMs: Number.NEGATIVE_INFINITY,
     stateKnown: false,
     inputMs: now,
     deafUntilMs: Number.NEGATIVE_INFINITY,

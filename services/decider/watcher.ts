@@ -22,6 +22,7 @@ import { planRepair } from "./commands/repair.ts";
 import { planOrder } from "./commands/switchover.ts";
 import { downtime, maintenance, tellEnded } from "./commands/windows.ts";
 import { decide, type Effect, type Order, type Settings } from "./decide.ts";
+import { epochFaultNow } from "./epoch.ts";
 import { giveOrder, type OrderPorts, type OrderResult, operationName } from "./order.ts";
 import { emptyPicture, type Input, type Picture } from "./picture.ts";
 import { Planner } from "./planner.ts";
@@ -301,8 +302,65 @@ export class Watcher {
             log.warn({ err: error, cluster }, "the vouch ledger could not be written; it is tried again"),
           );
         return;
+      case "put-back":
+        void this.#putBack(cluster, effect, traceparent);
+        return;
       case "order":
         void this.#order(cluster, effect.order, traceparent);
+    }
+  }
+
+  /** NATS has lost the state or was set back, and what this decider remembers is what the nodes carry. */
+  async #putBack(
+    cluster: string,
+    { state, over, found }: Extract<Effect, { type: "put-back" }>,
+    traceparent: string,
+  ): Promise<void> {
+    const { bus, log, instance } = this.#ctx;
+    try {
+      const revision = await bus.bucket("baton_state").update(cluster, state, over);
+      // Another decider was first.
+      if (revision === null) return;
+      const said = {
+        cluster,
+        node: state.primary,
+        epoch: state.epoch,
+        operation: null,
+        summary: `${found}. The nodes carry epoch ${state.epoch}, and ${instance} remembers that state: it has put it back.`,
+      };
+      log.error({ cluster, epoch: state.epoch, revision }, `${cluster}: state-put-back: ${said.summary}`);
+      const about = `${cluster}.state-put-back.${state.epoch}.${revision}`;
+      const next = `baton status ${cluster}`;
+      await bus.append(
+        MESSAGES.event,
+        {
+          ...said,
+          type: "state-put-back",
+          kind: null,
+          outcome: null,
+          code: "state-went-back",
+          primary: null,
+          previous: null,
+          next,
+          detail: {},
+        },
+        { traceparent, msgId: about },
+      );
+      this.#alert(
+        {
+          ...said,
+          id: about,
+          severity: "critical",
+          code: "state-put-back",
+          title: `${cluster}: NATS had lost the cluster's state, it has been put back`,
+          action: `Find out who deleted or restored NATS's data; what else it held may be old: ${next}, and baton apply for the declarations.`,
+          source: instance,
+          atUnixMs: Date.now(),
+        },
+        traceparent,
+      );
+    } catch (error) {
+      log.error({ err: error, cluster }, `${cluster}: its state could not be put back; it is tried again`);
     }
   }
 
@@ -347,6 +405,8 @@ export class Watcher {
 
   async #give(picture: Picture, order: Order, traceparent: string): Promise<OrderResult> {
     const { cluster } = picture;
+    const fault = epochFaultNow(picture, performance.now());
+    if (fault !== null) return { ok: false, why: `${fault.why} (${fault.code})` };
     if (order.kind === "failover") this.#judge(operationName(cluster, order));
     return giveOrder(
       cluster,
@@ -388,6 +448,13 @@ export class Watcher {
   /** What a person asks for, by its name. @throws BatonError E_LOCKED when another operation has the cluster */
   async #giveForPerson(picture: Picture, order: Order): Promise<string> {
     const { cluster } = picture;
+    const fault = epochFaultNow(picture, performance.now());
+    if (fault !== null)
+      throw new BatonError("E_CONFLICT", {
+        place: `${order.kind} ${cluster}`,
+        message: `Not ordered (${fault.code}): ${fault.why}.`,
+        remedy: `Let the state and the data fit first: baton recover ${cluster}`,
+      });
     const trace = startTrace();
     let result = await this.#give(picture, order, trace);
     // The last operation holds the lock until all that it has told is stored.
