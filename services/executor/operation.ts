@@ -114,6 +114,10 @@ export class Operation {
     return this.#state;
   }
 
+  get stateOrNull(): ClusterState | null {
+    return this.#state;
+  }
+
   /** Some state was written by it here. */
   get hasWritten(): boolean {
     return this.#lastWritten > 0;
