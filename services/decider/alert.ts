@@ -1,4 +1,5 @@
 /** Which changes of diagnosis a person should hear of, in the words of the code book. */
+import { type Loss, lossInWords } from "@baton/bus";
 import {
   type Alert,
   DIAGNOSES,
@@ -168,6 +169,25 @@ export function repairLimitAlert(
     action: `Find out who undoes it. \`baton repair ${cluster} ${of.node}\` mends it once more.`,
     node: of.node,
     epoch: state?.epoch ?? 0,
+    operation: null,
+    source: decider,
+    atUnixMs: nowUnixMs,
+  };
+}
+
+/** NATS has lost something while Baton ran. What a decider remembers of it, it puts back by itself. */
+export function lossAlert(picture: Picture, loss: Loss, decider: string, nowUnixMs: number): Alert {
+  const { cluster } = picture;
+  return {
+    id: [cluster, "nats-lost-data", loss.stream, loss.how, window(nowUnixMs)].join("."),
+    cluster,
+    severity: "critical",
+    code: "nats-lost-data",
+    title: `${cluster}: NATS has lost data of Baton (${loss.stream})`,
+    summary: `${lossInWords(loss)}. What the deciders remember is put back, the cluster's state only if the nodes carry the same epoch.`,
+    action: `Find out who deleted or restored NATS's data. Then look whether all is as it was: baton status ${cluster}, and baton apply for the declarations.`,
+    node: null,
+    epoch: picture.state?.value.epoch ?? 0,
     operation: null,
     source: decider,
     atUnixMs: nowUnixMs,

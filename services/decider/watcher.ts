@@ -1,5 +1,5 @@
 /** The decider's shell: feeds what arrives on the bus to the core, one picture a cluster, and carries out its effects. */
-import { type Bus, BusConflict } from "@baton/bus";
+import { type Bus, BusConflict, type Loss } from "@baton/bus";
 import {
   ALL_CLUSTERS,
   type Alert,
@@ -10,7 +10,7 @@ import {
   MESSAGES,
 } from "@baton/contracts";
 import { type ServiceContext, startTrace } from "@baton/runtime";
-import { adviceAlert, alertAfterMs, alertFor, flapAlert, repairLimitAlert } from "./alert.ts";
+import { adviceAlert, alertAfterMs, alertFor, flapAlert, lossAlert, repairLimitAlert } from "./alert.ts";
 import { viewCluster } from "./answer.ts";
 import { heldBackNow, maintenanceNow } from "./brakes.ts";
 import type { BrakePorts } from "./commands/brake-record.ts";
@@ -80,7 +80,9 @@ export class Watcher {
   async start(): Promise<void> {
     const { bus } = this.#ctx;
     this.#stops.push(
+      bus.onLoss((loss) => this.#tellLoss(loss)),
       await bus.bucket("baton_state").watch({
+        whenLost: "tell",
         onChange: (cluster, state, revision) => {
           this.#feed(
             cluster,
@@ -96,12 +98,14 @@ export class Watcher {
         },
       }),
       await bus.bucket("baton_vouch").watch({
+        whenLost: "put-back",
         onChange: (key, vouch) => {
           const [cluster = "", node = ""] = key.split(".");
           this.#feed(cluster, { type: "vouch", node, vouch }, null);
         },
       }),
       await bus.bucket("baton_brakes").watch({
+        whenLost: "put-back",
         onChange: (key, brake) => {
           if (key !== ALL_CLUSTERS) {
             this.#feed(key, { type: "brake", of: "own", brake }, null);
@@ -117,9 +121,11 @@ export class Watcher {
         },
       }),
       await bus.bucket("baton_plans").watch({
+        whenLost: "put-back",
         onChange: (cluster, plan, revision) => this.#planner.learn(cluster, plan, revision),
       }),
       await bus.bucket("baton_clusters").watch({
+        whenLost: "put-back",
         onChange: (cluster, declared) => {
           this.#feed(cluster, { type: "declared", declared }, null);
           if (declared !== null) void this.#refreshSequence(cluster);
@@ -361,6 +367,33 @@ export class Watcher {
       );
     } catch (error) {
       log.error({ err: error, cluster }, `${cluster}: its state could not be put back; it is tried again`);
+    }
+  }
+
+  /** Each decider has noticed it: the stream of alerts keeps one. */
+  #tellLoss(loss: Loss): void {
+    const nowUnixMs = Date.now();
+    const trace = startTrace();
+    for (const picture of this.#pictures.values()) {
+      if (picture.declared === null) continue;
+      const alert = lossAlert(picture, loss, this.#ctx.instance, nowUnixMs);
+      this.#alert(alert, trace);
+      const { cluster, epoch, summary } = alert;
+      const told = {
+        type: "nats-lost-data" as const,
+        operation: null,
+        kind: null,
+        outcome: null,
+        code: null,
+      };
+      const empty = { node: null, primary: null, previous: null, detail: {} };
+      void this.#ctx.bus
+        .append(
+          MESSAGES.event,
+          { ...told, ...empty, cluster, epoch, summary, next: `baton status ${cluster}` },
+          { traceparent: trace, msgId: `event.${alert.id}` },
+        )
+        .catch((error: unknown) => this.#ctx.log.error({ err: error }, "an event could not be stored"));
     }
   }
 
