@@ -1,6 +1,6 @@
 /** The cluster's state and the other KV values. Each change of state is a compare-and-set by an executor. */
 import { z } from "zod";
-import { RefusalCode, RepairCode } from "./codes.ts";
+import { DiagnosisCode, RefusalCode, RepairCode } from "./codes.ts";
 import { GtidSetText, Ms, Name, OperationId, UnixMs } from "./names.ts";
 
 export const OperationKind = z.enum([
@@ -57,6 +57,20 @@ export const Loss = z.object({
 });
 export type Loss = z.infer<typeof Loss>;
 
+/** What was ordered: enough to give the intent again when NATS has lost it. */
+export const Ordered = z.object({
+  epoch: z.number().int().min(0),
+  stateRevision: z.number().int().min(0),
+  diagnosis: DiagnosisCode,
+  reason: z.string(),
+  candidate: Name.nullable(),
+  force: z.boolean().optional(),
+  byPerson: z.boolean().optional(),
+  inject: z.boolean().optional(),
+  unseen: z.object({ ms: Ms, transactions: z.number().int().min(0) }).optional(),
+});
+export type Ordered = z.infer<typeof Ordered>;
+
 export const RunningOperation = z.object({
   id: OperationId,
   kind: OperationKind,
@@ -68,6 +82,7 @@ export const RunningOperation = z.object({
   candidate: Name.nullable(),
   before: Before,
   repair: RepairCode.optional().describe("the fault that it mends, where it mends one"),
+  ordered: Ordered.optional().describe("absent in states of older versions"),
   loss: Loss.optional().describe("from the commit point on: what this failover may have lost"),
 });
 export type RunningOperation = z.infer<typeof RunningOperation>;

@@ -79,6 +79,8 @@ export type Effect =
   /** A maintenance or a downtime has reached its end. */
   | { type: "set-aside-ended"; ended: SetAside }
   | { type: "vouch"; vouch: Vouch }
+  /** The state names an operation and has not moved for a while: where nobody holds its lock, its intent is given again. */
+  | { type: "resume"; state: ClusterState; revision: number }
   /** The state in NATS is gone or went back, and the data say what this decider remembers: written over that revision. */
   | { type: "put-back"; state: ClusterState; over: number; found: string };
 
@@ -93,6 +95,9 @@ const VOUCH_EVERY_MS = 2_000;
 const REBUILD_RETRY_MS = 60_000;
 /** An order whose operation has not shown itself is given again: the same order, so that it can run once only. */
 const REORDER_MS = 10_000;
+/** Longer than the stream takes to give a dead executor's intent to another. */
+const LEFT_MS = 6_000;
+const RESUME_EVERY_MS = 2_000;
 
 export function decide(
   before: Picture,
@@ -130,6 +135,11 @@ export function decide(
     picture = { ...picture, diagnosis };
     effects.push({ type: "diagnosed", diagnosis });
   }
+  if (fault === null && mayBeLeft(picture, now)) {
+    const { value: state, revision } = picture.state as NonNullable<Picture["state"]>;
+    picture = { ...picture, resumedMs: now };
+    effects.push({ type: "resume", state, revision });
+  }
   const order = fault === null ? orderFor(picture, verdict, now, s) : null;
   if (order !== null && mayOrder(picture, order, now)) {
     picture = { ...picture, ordered: { stateRevision: order.stateRevision, untilMs: now + REORDER_MS } };
@@ -159,6 +169,16 @@ export function decide(
     }
   }
   return { picture, effects };
+}
+
+/**
+ * Its executor writes the state with every take-over and change of phase, and holds the lock in between; a dead one's lock expires, and the
+ * stream gives its intent to another before that.
+ */
+function mayBeLeft(picture: Picture, now: number): boolean {
+  const { state, resumedMs } = picture;
+  if (state === null || state.value.operation === null) return false;
+  return now - state.sinceMs >= LEFT_MS && now - resumedMs >= RESUME_EVERY_MS;
 }
 
 /** Opens the suspicion with the first word against the primary, closes it when none is left. */

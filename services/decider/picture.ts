@@ -45,6 +45,8 @@ export interface Picture {
   readonly remembered: ClusterState | null;
   /** When it was last put back. */
   readonly putBackMs: number;
+  /** When it was last looked whether the state's operation still has somebody who runs it. */
+  readonly resumedMs: number;
   /** Whether the bucket has been read: before that, "no state" means nothing. */
   readonly stateKnown: boolean;
   /** When anything came last; a tick comes four times a second. */
@@ -100,6 +102,7 @@ export function emptyPicture(cluster: string, now: number): Picture {
     state: null,
     remembered: null,
     putBackMs: Number.NEGATIVE_INFINITY,
+    resumedMs: Number.NEGATIVE_INFINITY,
     stateKnown: false,
     inputMs: now,
     deafUntilMs: Number.NEGATIVE_INFINITY,

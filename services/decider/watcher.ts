@@ -23,7 +23,7 @@ import { planOrder } from "./commands/switchover.ts";
 import { downtime, maintenance, tellEnded } from "./commands/windows.ts";
 import { decide, type Effect, type Order, type Settings } from "./decide.ts";
 import { epochFaultNow } from "./epoch.ts";
-import { giveOrder, type OrderPorts, type OrderResult, operationName } from "./order.ts";
+import { giveAgain, giveOrder, type OrderPorts, type OrderResult, operationName } from "./order.ts";
 import { emptyPicture, type Input, type Picture } from "./picture.ts";
 import { Planner } from "./planner.ts";
 import { leftToPerson } from "./repairs.ts";
@@ -308,11 +308,36 @@ export class Watcher {
             log.warn({ err: error, cluster }, "the vouch ledger could not be written; it is tried again"),
           );
         return;
+      case "resume":
+        void this.#resume(cluster, effect, traceparent);
+        return;
       case "put-back":
         void this.#putBack(cluster, effect, traceparent);
         return;
       case "order":
         void this.#order(cluster, effect.order, traceparent);
+    }
+  }
+
+  async #resume(
+    cluster: string,
+    { state, revision }: Extract<Effect, { type: "resume" }>,
+    traceparent: string,
+  ): Promise<void> {
+    const { log, instance } = this.#ctx;
+    const known = this.#pictures.get(cluster)?.statuses ?? new Map();
+    const nodes = Object.keys(this.#pictures.get(cluster)?.declared?.nodes ?? {});
+    const statuses = Object.fromEntries(nodes.map((n) => [n, known.get(n)?.status ?? null]));
+    try {
+      const ports = this.#ports(traceparent);
+      const again = await giveAgain(state, revision, instance, statuses, Date.now(), ports);
+      if (again !== null)
+        log.warn(
+          { cluster, operation: again },
+          `${cluster}: nobody runs ${again}: its intent is given again`,
+        );
+    } catch (error) {
+      log.error({ err: error, cluster }, `${cluster}: an intent could not be given again; it is tried again`);
     }
   }
 
