@@ -328,6 +328,26 @@ ${examples("baton repair shop --dry-run", "baton repair shop db3", "baton repair
     .action(async (cluster, node, o) => (await import("./commands/repair.ts")).repair(cluster, node, o));
 
   baton
+    .command("recover")
+    .description("Write a cluster's state anew when NATS has lost it, was set back, or another Baton led it.")
+    .argument("<cluster>", "its name, as the configuration declares it")
+    .option("--yes", "write what is proposed; without it nothing is changed")
+    .option("--take-over", "the data carry another installation's mark: this Baton shall lead the cluster")
+    .option("--primary <node>", "you know who holds all that was acknowledged, and the nodes cannot tell")
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print the proposal as JSON"))
+    .addHelpText(
+      "after",
+      `
+Asks every node of the configuration for the epoch that its data carry, whether it accepts writes and what it has executed,
+and the auditor for what it has archived; proposes the state that fits, and says why. No node is opened, shut or repointed
+by it. With --take-over the other Baton must be stopped first. The exit code is 1 when it cannot tell.
+${examples("baton recover shop -c baton.yaml", "baton recover shop --yes", "baton recover shop --take-over --yes")}`,
+    )
+    .action(async (cluster, o) => (await import("./commands/recover.ts")).recover(cluster, o));
+
+  baton
     .command("check")
     .description("Preflight: every setting that a safe failover needs, on every node, with what mends it.")
     .addOption(config())

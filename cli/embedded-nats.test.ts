@@ -119,7 +119,7 @@ test("the configuration quotes what it is given", () => {
     pidFile: "/p",
     nats: { user: "u", password: 'p"w\\', token: undefined },
   });
-  expect(text).toContain('jetstream { store_dir: "/data/a b" }');
+  expect(text).toContain('jetstream { store_dir: "/data/a b", sync_interval: always }');
   expect(text).toContain('authorization { user: "u", password: "p\\"w\\\\" }');
 });
 

@@ -69,7 +69,8 @@ export function natsConfiguration(o: {
     `listen: "${HOST}:${o.port}"`,
     `pid_file: ${JSON.stringify(o.pidFile)}`,
     `logtime: false`,
-    `jetstream { store_dir: ${JSON.stringify(o.store)} }`,
+    // The states of clusters lie here: what was answered must survive the end of this host. Its default syncs every two minutes.
+    `jetstream { store_dir: ${JSON.stringify(o.store)}, sync_interval: always }`,
   ];
   if (token !== undefined) lines.push(`authorization { token: ${JSON.stringify(token)} }`);
   else if (user !== undefined) {

@@ -147,7 +147,7 @@ function configuration(setup: NatsSetup): string {
     `server_name: ${setup.name}`,
     `listen: "${host}:${setup.ports.client}"`,
     `http: "${host}:${setup.ports.monitor}"`,
-    `jetstream { store_dir: ${JSON.stringify(join(setup.dir, "store"))}, max_memory_store: 64MB, max_file_store: 1GB }`,
+    `jetstream { store_dir: ${JSON.stringify(join(setup.dir, "store"))}, sync_interval: always, max_memory_store: 64MB, max_file_store: 1GB }`,
   ];
   if (setup.routes.length > 1) {
     const routes = setup.routes.map((route) => `"nats://${route}"`).join(", ");

@@ -136,6 +136,8 @@ export function createBus(process: Process, nats: Nats, ears: Ears): SimulatedBu
     },
     onStatus: () => () => undefined,
     ensure: async () => undefined,
+    guard: () => () => undefined,
+    onLoss: () => () => undefined,
     publish(message, payload) {
       process.emit(() => {
         if (message.type === "probe") ears.probe(process, payload as ProbeRequest);

@@ -2,6 +2,7 @@
  * Transactions and sets of them in the model. A server numbers what it commits first without gaps, and everybody receives in that
  * order, so of each origin a set is a prefix: one number an origin. As text they are MySQL's GTID sets.
  */
+import type { EpochRow } from "@baton/contracts";
 
 /** Who wrote it, to tell two transactions of one GTID apart: an errant one's number is used again by a rebuilt server. */
 export interface Transaction {
@@ -10,6 +11,8 @@ export interface Transaction {
   number: number;
   /** A canary's row, if it is one. */
   canary: { epoch: number; operation: string } | null;
+  /** The row of `baton.epoch`, if that is what it writes. */
+  row?: EpochRow | undefined;
 }
 
 /** Highest number of each origin, by index. */

@@ -2,6 +2,7 @@
  * A model mysqld: what it keeps and what a crash takes from it, how a commit waits for acks, how it is closed and opened.
  * It behaves as SAFETY.md, "What mysqld really does" says, and where the manual leaves a choice, as is worse for Baton.
  */
+import type { EpochRow } from "@baton/contracts";
 import { Channel } from "./channel.ts";
 import { contains, type Held, type Transaction, textOf, uuidOf } from "./history.ts";
 import { type Network, Wire } from "./network.ts";
@@ -13,6 +14,7 @@ import { Actor } from "./timeline.ts";
 export interface Commit {
   session: ServerSession | null;
   canary: Transaction["canary"];
+  row?: EpochRow | undefined;
   transaction: Transaction | null;
   /** In the binlog; the acks are for positions. */
   position: number;
@@ -77,6 +79,7 @@ export class Mysqld {
   logged: Held;
   executed: Held;
   canary: Transaction["canary"] = null;
+  row: EpochRow | null = null;
   readonly channel: Channel;
 
   readOnly = true;
@@ -155,6 +158,7 @@ export class Mysqld {
     this.channel.serverDied();
     // What is in the binlog is committed by crash recovery.
     this.executed = [...this.logged];
+    this.row = this.binlog.findLast((t) => t.row !== undefined)?.row ?? null;
   }
 
   /** Its disk is put back to what it was at `sinceMs`. It uses the lost numbers again. */
@@ -205,8 +209,13 @@ export class Mysqld {
   // ---- commits
 
   /** A write by a client, or the canary. */
-  commit(session: ServerSession | null, canary: Transaction["canary"], done: Commit["done"]): void {
-    const commit: Commit = { session, canary, transaction: null, position: 0, done };
+  commit(
+    session: ServerSession | null,
+    canary: Transaction["canary"],
+    done: Commit["done"],
+    row?: EpochRow,
+  ): void {
+    const commit: Commit = { session, canary, row, transaction: null, position: 0, done };
     if (this.#closings.length > 0) this.#held.push(commit);
     else if (this.readOnly || this.superReadOnly) done("read-only", null);
     else this.#flush(commit);
@@ -231,7 +240,7 @@ export class Mysqld {
         return;
       }
       const number = (this.logged[this.index] as number) + 1;
-      commit.transaction = { origin: this.index, number, canary: commit.canary };
+      commit.transaction = { origin: this.index, number, canary: commit.canary, row: commit.row };
       this.#log(commit);
     });
   }
@@ -257,6 +266,7 @@ export class Mysqld {
     const t = commit.transaction as Transaction;
     this.executed[t.origin] = Math.max(this.executed[t.origin] as number, t.number);
     if (t.canary !== null) this.canary = t.canary;
+    if (t.row !== undefined) this.row = t.row;
     commit.done(commit.session?.killed ? "killed" : "ok", t);
     for (const wait of this.#waits)
       if (contains(this.executed, wait.set)) {

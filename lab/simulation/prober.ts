@@ -201,5 +201,5 @@ function isNews(status: NodeStatus): boolean {
 
 /** What a status read of it says now. */
 export function statusOf(server: Mysqld): NodeStatus {
-  return mysql84.parseStatus([rowsOf(server, "status")]);
+  return { ...mysql84.parseStatus([rowsOf(server, "status")]), epoch: server.row };
 }

@@ -232,12 +232,17 @@ export class ServerSession {
         return;
       }
       case "write":
-        server.commit(this, s.canary, (outcome) => {
-          if (outcome === "ok") done([]);
-          else if (outcome === "killed") interrupted();
-          else
-            fail({ errno: 1290, message: "The MySQL server is running with the --super-read-only option" });
-        });
+        server.commit(
+          this,
+          s.canary,
+          (outcome) => {
+            if (outcome === "ok") done([]);
+            else if (outcome === "killed") interrupted();
+            else
+              fail({ errno: 1290, message: "The MySQL server is running with the --super-read-only option" });
+          },
+          s.row,
+        );
     }
   }
 

@@ -2,6 +2,7 @@
  * What Baton sends to a server, read back from its SQL: the statements are the real dialect's own texts, so one that is
  * new or changed there is either understood here or stops the simulation.
  */
+import type { EpochRow } from "@baton/contracts";
 import { mysql84 } from "./dialect.ts";
 
 export type Statement =
@@ -16,7 +17,7 @@ export type Statement =
   | { type: "kill"; id: number }
   | { type: "get-lock"; name: string; timeoutS: number; columns: { lock: string; as: string }[] }
   | { type: "release-lock"; name: string }
-  | { type: "write"; canary: { epoch: number; operation: string } | null };
+  | { type: "write"; canary: { epoch: number; operation: string } | null; row?: EpochRow };
 
 export type Select =
   | "version"
@@ -31,7 +32,8 @@ export type Select =
   | "client-sessions"
   | "sessions"
   | "position"
-  | "canary";
+  | "canary"
+  | "epoch";
 
 const EXACT = new Map<string, Statement>([
   ["SELECT VERSION() AS version", { type: "select", what: "version" }],
@@ -45,6 +47,7 @@ const EXACT = new Map<string, Statement>([
   [mysql84.openWriters, { type: "select", what: "open-writers" }],
   [mysql84.obstacles, { type: "select", what: "obstacles" }],
   [mysql84.clientSessions, { type: "select", what: "client-sessions" }],
+  [mysql84.readEpoch, { type: "select", what: "epoch" }],
   [mysql84.position, { type: "select", what: "position" }],
   [mysql84.stopReceiver, { type: "replica", verb: "stop", receiver: true, applier: false }],
   [mysql84.startReceiver, { type: "replica", verb: "start", receiver: true, applier: false }],
@@ -100,6 +103,19 @@ const FORMS: [RegExp, Reader][] = [
   [
     /^REPLACE INTO baton\.canary VALUES \('[^']*', (\d+), '([^']*)'/,
     (m) => ({ type: "write", canary: { epoch: Number(m[1]), operation: m[2] as string } }),
+  ],
+  [
+    /^REPLACE INTO baton\.epoch VALUES \(1, '([^']*)', '([^']*)', (\d+), '([^']*)'/,
+    (m) => ({
+      type: "write",
+      canary: null,
+      row: {
+        installation: m[1] as string,
+        cluster: m[2] as string,
+        epoch: Number(m[3]),
+        primaryUuid: m[4] as string,
+      },
+    }),
   ],
   [/^SELECT PROCESSLIST_ID AS id, PROCESSLIST_USER AS user/, () => ({ type: "select", what: "sessions" })],
   [/^SELECT SHA2\(.*FROM baton\.canary/s, () => ({ type: "select", what: "canary" })],

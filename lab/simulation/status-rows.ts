@@ -30,6 +30,8 @@ export function rowsOf(server: Mysqld, what: Select): Row[] {
     case "sessions":
     case "position":
       return [];
+    case "epoch":
+      return server.row === null ? [] : [{ ...server.row }];
     case "canary":
       return [
         {

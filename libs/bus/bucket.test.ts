@@ -174,6 +174,7 @@ test("what came, changed and went while the watcher was cut off is told when it 
   await vouch.put("cut.staying", of("a:1"));
   const seen: string[] = [];
   await cutOff.bucket("baton_vouch").watch({
+    whenLost: "tell",
     onChange: (key, value) => void seen.push(`${key} ${value?.held ?? "gone"}`),
   });
   await until(() => seen.filter((s) => s.startsWith("cut.")).length === 3);

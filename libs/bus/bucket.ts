@@ -14,13 +14,18 @@ import { asBatonError, isWrongSequence, lastOn } from "./publish.ts";
 import type { Rejects } from "./rejects.ts";
 import { underDeadline } from "./retry.ts";
 import { bucketStream } from "./streams.ts";
-import { watchSubjects } from "./watch.ts";
+import { type Watching, watchSubjects } from "./watch.ts";
 
 export type BucketValue<B extends BucketName> = z.infer<(typeof BUCKETS)[B]["schema"]>;
 
 export interface WatchOptions<T> {
-  /** Null: deleted or expired. */
+  /** Null: deleted or expired; of a bucket whose values are kept for ever also: lost by NATS, where `whenLost` says so. */
   onChange(key: string, value: T | null, revision: number): void;
+  /**
+   * What becomes of a value that NATS has lost (the key is gone, and nobody removed it). `remember`, the default: nothing is told, it goes on
+   * being what it was. `put-back`: the same, and it is written again. `tell`: as if it were deleted.
+   */
+  whenLost?: "remember" | "put-back" | "tell";
   /** Once, when all values that were there at the start have been given. */
   onReady?(): void;
 }
@@ -52,6 +57,8 @@ export function openBucket<B extends BucketName>(
   link: Link,
   rejects: Rejects,
   bucket: B,
+  /** Tells whoever guards the streams that this one is watched; returns how to forget it. */
+  guarded: (stream: string, watching: Watching) => () => void,
 ): Bucket<BucketValue<B>> {
   const definition = BUCKETS[bucket];
   const stream = bucketStream(bucket);
@@ -152,11 +159,20 @@ export function openBucket<B extends BucketName>(
       if (revision === null) throw new Error("unreachable: a put expects nothing");
       return revision;
     },
-    watch(o) {
-      return watchSubjects(link, stream, `${prefix}>`, {
+    async watch(o) {
+      // Where nothing expires a removed key leaves a mark for ever: one that is gone without was lost.
+      const whenLost = definition.ttlS === null ? (o.whenLost ?? "remember") : "tell";
+      const last = new Map<string, Uint8Array>();
+      const watching = await watchSubjects(link, stream, `${prefix}>`, {
         onMessage(subject, msg, revision) {
           const key = subject.slice(prefix.length);
+          if (msg === null && whenLost !== "tell") {
+            const body = last.get(key);
+            if (whenLost === "put-back" && body !== undefined) putBack(key, body);
+            return;
+          }
           if (msg === null || isMark(msg.headers, msg.data)) {
+            last.delete(key);
             o.onChange(key, null, revision);
             return;
           }
@@ -165,12 +181,32 @@ export function openBucket<B extends BucketName>(
             rejects.reject(bucket, subject, { reason: "schema", detail: value, source: `bucket ${bucket}` });
             return;
           }
+          if (whenLost === "put-back") last.set(key, msg.data);
           o.onChange(key, value.value as Value, revision);
         },
         onReady: () => o.onReady?.(),
       });
+      const forget = guarded(stream, watching);
+      return () => {
+        forget();
+        watching.stop();
+      };
     },
   };
+
+  /** Behind nothing: whatever has been written meanwhile is newer. */
+  function putBack(key: string, body: Uint8Array): void {
+    write(key, body, { expected: 0 }).then(
+      (revision) =>
+        revision !== null &&
+        link.log.warn({ bucket, key, revision }, `${bucket} ${key}: NATS had lost it, it has been put back`),
+      (error: unknown) =>
+        link.log.error(
+          { err: error, bucket, key },
+          `${bucket} ${key}: NATS has lost it, and it could not be put back`,
+        ),
+    );
+  }
 }
 
 /** A key that was removed by somebody, or by its TTL. */

@@ -1,5 +1,6 @@
 /** The bus: one connection and all that Baton does over it. */
 import {
+  BUCKETS,
   type BucketName,
   type CommandReply,
   type CommandRequest,
@@ -14,6 +15,7 @@ import { announce } from "./announce.ts";
 import { type Bucket, type BucketValue, openBucket } from "./bucket.ts";
 import { command, serve } from "./commands.ts";
 import { type ConsumeHandler, type ConsumeOptions, type Consumer, consume } from "./consume.ts";
+import { guardStreams, type Loss, type StreamGuard } from "./guard-streams.ts";
 import { type Link, openLink } from "./link.ts";
 import type { BusOptions } from "./options.ts";
 import {
@@ -26,8 +28,9 @@ import {
 import { countRejects } from "./rejects.ts";
 import { type RequestOptions, requestMany } from "./request.ts";
 import { pause } from "./retry.ts";
-import { ensureStreams } from "./streams.ts";
+import { bucketStream, ensureStreams } from "./streams.ts";
 import { type Handler, subscribe } from "./subscribe.ts";
+import type { Watching } from "./watch.ts";
 
 export interface Bus {
   readonly connected: boolean;
@@ -35,6 +38,10 @@ export interface Bus {
   onStatus(callback: (connected: boolean) => void): () => void;
   /** Makes or brings up to date all streams and buckets; retries for `deadlineMs`, default 30 s. */
   ensure(o?: { deadlineMs?: number }): Promise<void>;
+  /** From now on a stream or bucket that vanishes is made again within seconds. For services; returns how to stop. */
+  guard(): () => void;
+  /** Called when NATS has lost a stream or some of what it held, while it is guarded. Returns how to stop. */
+  onLoss(callback: (loss: Loss) => void): () => void;
   /**
    * Fire and forget: nothing is awaited, and a lost connection is no error (the message is then dropped and
    * counted; one that a stream keeps is held until NATS is back). Throws TypeError on a payload that breaks its
@@ -89,6 +96,10 @@ export interface Bus {
   drain(): Promise<void>;
 }
 
+/** Buckets of which nothing expires. */
+const KEPT: ReadonlySet<string> = new Set(
+  (Object.keys(BUCKETS) as BucketName[]).filter((b) => BUCKETS[b].ttlS === null).map(bucketStream),
+);
 const ENSURE_DEADLINE_MS = 30_000;
 const DRAIN_MS = 2_000;
 /** Reported to `nats micro`; Baton's own version. */
@@ -108,16 +119,41 @@ function createBus(link: Link): Bus {
   const consumers = new Set<Consumer>();
   const stops = new Set<() => unknown>();
   const buckets = new Map<BucketName, Bucket<never>>();
+  const watched = new Map<Watching, string>();
+  const lossListeners = new Set<(loss: Loss) => void>();
+  let streamGuard: StreamGuard | null = null;
   let draining: Promise<void> | undefined;
 
   function bucket<B extends BucketName>(name: B): Bucket<BucketValue<B>> {
     let there = buckets.get(name) as Bucket<BucketValue<B>> | undefined;
     if (!there) {
-      const opened = openBucket(link, rejects, name);
+      const opened = openBucket(link, rejects, name, (stream, watching) => {
+        watched.set(watching, stream);
+        return () => watched.delete(watching);
+      });
       there = { ...opened, watch: async (o) => remembered(stops, await opened.watch(o)) };
       buckets.set(name, there as unknown as Bucket<never>);
     }
     return there;
+  }
+
+  function guard(): () => void {
+    streamGuard ??= guardStreams(link, () => {
+      const subjects = new Map<string, number>();
+      for (const [{ subjects: count }, stream] of watched)
+        if (KEPT.has(stream)) subjects.set(stream, Math.max(count, subjects.get(stream) ?? 0));
+      return subjects;
+    });
+    const made = streamGuard;
+    link.onStreamMissing = () => made.look();
+    const off = made.onLoss((loss) => {
+      for (const [watching, stream] of watched) if (stream === loss.stream) watching.readAnew();
+      for (const listener of [...lossListeners]) listener(loss);
+    });
+    return remembered(stops, () => {
+      off();
+      made.stop();
+    });
   }
 
   async function drain(): Promise<void> {
@@ -135,6 +171,11 @@ function createBus(link: Link): Bus {
     },
     onStatus: (callback) => link.onStatus(callback),
     ensure: (o = {}) => ensureStreams(link, o.deadlineMs ?? ENSURE_DEADLINE_MS),
+    guard,
+    onLoss(callback) {
+      lossListeners.add(callback);
+      return () => lossListeners.delete(callback);
+    },
     publish: publisher.publish,
     append: publisher.append,
     subscribe: (message, given, handler) =>

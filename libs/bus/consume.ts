@@ -26,7 +26,7 @@ import type { Link } from "./link.ts";
 import { DEADLINE_MS, REQUEST_TIMEOUT_MS } from "./options.ts";
 import { asBatonError } from "./publish.ts";
 import type { Rejects } from "./rejects.ts";
-import { describe, pause, underDeadline } from "./retry.ts";
+import { describe, isStreamMissing, pause, underDeadline } from "./retry.ts";
 import { type Meta, metaOf } from "./subscribe.ts";
 
 export interface ConsumeOptions {
@@ -143,6 +143,7 @@ export async function consume<M extends MessageDefinition>(
         await create();
         break;
       } catch (error) {
+        if (isStreamMissing(error)) link.onStreamMissing();
         if (!said) {
           said = true;
           link.log.warn(

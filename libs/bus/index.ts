@@ -7,6 +7,7 @@ export {
   type Control,
   LeftToAnother,
 } from "./consume.ts";
+export { type Loss, lossInWords } from "./guard-streams.ts";
 export { type BusCount, type BusMetrics, type BusOptions, type Log, MAX_PAYLOAD_BYTES } from "./options.ts";
 export { type Appended, type AppendOptions, BusConflict, type PublishOptions } from "./publish.ts";
 export type { RequestOptions } from "./request.ts";

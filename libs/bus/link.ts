@@ -34,6 +34,8 @@ export interface Link {
   readonly log: Log;
   readonly metrics: BusMetrics;
   readonly connected: boolean;
+  /** What to do when a stream is found missing; set by whoever guards them. */
+  onStreamMissing: () => void;
   /** Called at each change; returns how to stop. */
   onStatus(callback: (connected: boolean) => void): () => void;
 }
@@ -218,6 +220,7 @@ async function watchLink(nc: NatsConnection, o: BusOptions): Promise<Link> {
     replicas: o.replicas,
     log: o.log,
     metrics,
+    onStreamMissing: () => {},
     get connected() {
       return connected && !nc.isClosed();
     },

@@ -1,7 +1,7 @@
 /** Asking JetStream again until it answers or a deadline passes. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { BatonError } from "@baton/contracts";
-import { JetStreamApiError } from "@nats-io/jetstream";
+import { JetStreamApiCodes, JetStreamApiError } from "@nats-io/jetstream";
 import { errors } from "@nats-io/transport-node";
 
 const FIRST_PAUSE_MS = 20;
@@ -24,6 +24,10 @@ export function isPassing(error: unknown): boolean {
     error instanceof errors.RequestError ||
     cause instanceof errors.RequestError
   );
+}
+
+export function isStreamMissing(error: unknown): boolean {
+  return error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound;
 }
 
 /**

@@ -9,6 +9,7 @@ import {
   RetentionPolicy,
   StorageType,
   type StreamConfig,
+  type StreamInfo,
 } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/transport-node";
 import type { Link } from "./link.ts";
@@ -39,6 +40,23 @@ export async function ensureStreams(link: Link, deadlineMs: number): Promise<voi
       () => link.metrics.count("retried", wanted.name),
     );
   }
+}
+
+export function streamNames(): string[] {
+  return [...streamConfigs(1), ...bucketConfigs(1)].map((s) => s.name);
+}
+
+/**
+ * A stream that vanished while Baton ran, if it is still missing. Its numbers begin where none that anybody remembers can be: an old revision
+ * must not fit by chance.
+ */
+export async function remakeStream(link: Link, name: string): Promise<StreamInfo> {
+  const wanted = [...streamConfigs(link.replicas), ...bucketConfigs(link.replicas)].find(
+    (s) => s.name === name,
+  ) as Wanted;
+  if ((await foundConfig(link.admin, name)) === null)
+    await create(link, { ...wanted, first_seq: Date.now() });
+  return link.admin.streams.info(name);
 }
 
 function streamConfigs(replicas: number): Wanted[] {

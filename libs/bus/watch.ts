@@ -9,7 +9,7 @@ import { createInbox, type Msg, nanos, nuid } from "@nats-io/transport-node";
 import { deliveryOf, statusOf } from "./delivery.ts";
 import type { Link } from "./link.ts";
 import { DEADLINE_MS } from "./options.ts";
-import { describe, isPassing, pause } from "./retry.ts";
+import { describe, isPassing, isStreamMissing, pause } from "./retry.ts";
 
 const HEARTBEAT_MS = 1_000;
 const SILENT_MS = 2_500;
@@ -21,13 +21,21 @@ interface Watcher {
   onReady(): void;
 }
 
-/** Resolves when the first consumer stands, rejects when none could be made within 10 s. Returns how to stop. */
+export interface Watching {
+  stop(): void;
+  /** Reads everything anew: somebody knows that the stream is not what it was. */
+  readAnew(): void;
+  /** Subjects that it has seen and that have not gone. */
+  readonly subjects: number;
+}
+
+/** Resolves when the first consumer stands, rejects when none could be made within 10 s. */
 export async function watchSubjects(
   link: Link,
   stream: string,
   filter: string,
   watcher: Watcher,
-): Promise<() => void> {
+): Promise<Watching> {
   const known = new Map<string, number>();
   let stopped = false;
   let ready = false;
@@ -130,6 +138,7 @@ export async function watchSubjects(
             return;
           }
         } catch (error) {
+          if (isStreamMissing(error)) link.onStreamMissing();
           if (!said) {
             said = true;
             link.log.warn(
@@ -166,10 +175,16 @@ export async function watchSubjects(
     if (connected) void restart();
   });
 
-  return () => {
-    stopped = true;
-    clearInterval(monitor);
-    offStatus();
-    stopGeneration();
+  return {
+    stop() {
+      stopped = true;
+      clearInterval(monitor);
+      offStatus();
+      stopGeneration();
+    },
+    readAnew: () => void restart(),
+    get subjects() {
+      return known.size;
+    },
   };
 }

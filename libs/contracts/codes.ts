@@ -217,6 +217,20 @@ export const DIAGNOSES = {
       "A prober reaches no node while others do: it is the one that is cut off, or that cannot resolve their names.",
     action: "Its vote does not count. Check that prober's network and its resolver.",
   },
+  "state-went-back": {
+    severity: "critical",
+    meaning:
+      "The data of the cluster are of a later epoch than the state in NATS, or of another primary: NATS has lost its state or was set back.",
+    action:
+      "Nothing is opened, shut or repointed. A decider that remembers the state puts it back by itself; else `baton recover <cluster>` asks the nodes and proposes it.",
+  },
+  "foreign-installation": {
+    severity: "critical",
+    meaning:
+      "The data carry the mark of a Baton installation that this one is not, or does not remember to be: two would fight over the servers.",
+    action:
+      "Nothing is opened, shut or repointed. Stop this Baton if another leads the cluster; `baton recover <cluster>` if it is this one's own, `baton recover <cluster> --take-over` if it shall be.",
+  },
   "failover-not-possible": {
     severity: "critical",
     meaning:
@@ -394,6 +408,19 @@ export const REFUSALS = {
       "A person has paused this cluster, it is in maintenance, its node is in downtime, or its mode is not `auto`: Baton does nothing by itself.",
     action:
       "`baton resume <cluster>` (or `--all`), `baton maintenance <cluster> --end` or `baton downtime <cluster> <node> --end` when the work is done; `baton status` says who holds it and why.",
+  },
+  "state-went-back": {
+    severity: "critical",
+    meaning:
+      "The data that a node carries are of a later epoch than the state in NATS, or of another primary.",
+    action:
+      "Nothing was opened. `baton status` says what the nodes carry; `baton recover <cluster>` proposes the state that fits them.",
+  },
+  "foreign-installation": {
+    severity: "critical",
+    meaning: "A node carries the mark of another Baton installation.",
+    action:
+      "Nothing was opened. Stop the Baton that shall not lead the cluster; `baton recover <cluster> --take-over` makes it this one's.",
   },
   cooldown: {
     severity: "critical",

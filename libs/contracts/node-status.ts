@@ -49,6 +49,15 @@ export const SemiSyncStatus = z.object({
 });
 export type SemiSyncStatus = z.infer<typeof SemiSyncStatus>;
 
+/** The row of `baton.epoch`: the first transaction of each epoch writes it on the primary, and it replicates with the data. */
+export const EpochRow = z.object({
+  installation: z.string().describe("ClusterState.installation of whoever leads the cluster"),
+  cluster: z.string(),
+  epoch: z.number().int().min(0),
+  primaryUuid: z.string().describe("server_uuid of this epoch's primary"),
+});
+export type EpochRow = z.infer<typeof EpochRow>;
+
 export const NodeStatus = z.object({
   serverUuid: z.string().describe("of MariaDB, which has none: server-id-<server_id>"),
   serverId: z.number().int(),
@@ -68,5 +77,10 @@ export const NodeStatus = z.object({
     .describe("others can follow it: log_bin and log_replica_updates are on; absent: not told"),
   replica: ReplicaStatus.nullable().describe("null when no replication channel is configured"),
   semiSync: SemiSyncStatus.nullable().describe("null when the plugins are not installed"),
+  epoch: EpochRow.nullable()
+    .optional()
+    .describe(
+      "what the data say of themselves; null when there is no such row, absent when it could not be read",
+    ),
 });
 export type NodeStatus = z.infer<typeof NodeStatus>;

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { DiagnosisCode, Outcome, RefusalCode, RepairCode, Severity } from "./codes.ts";
 import { GtidSetText, Ms, Name, OperationId, UnixMs } from "./names.ts";
 import { NodeStatus } from "./node-status.ts";
-import { OperationKind, OperationOutcome } from "./state.ts";
+import { AcceptLoss, OperationKind, OperationOutcome } from "./state.ts";
 
 export const SampleCause = z.enum(["tick", "closed", "confirm", "look-now"]);
 export type SampleCause = z.infer<typeof SampleCause>;
@@ -125,16 +125,7 @@ export const Intent = z.object({
   mark: GtidSetText.optional().describe(
     "the high-water mark as this decider knows it: what a node must hold to be opened",
   ),
-  acceptLoss: z
-    .object({
-      gtids: GtidSetText.describe("writes of the mark that a person gives up"),
-      unproven: z
-        .boolean()
-        .describe("a person also accepts that writes may be lost which nobody has seen: durability-unproven"),
-      by: z.string().max(200),
-    })
-    .optional()
-    .describe("failover and reopen, ordered by a person"),
+  acceptLoss: AcceptLoss.optional().describe("failover and reopen, ordered by a person"),
   nodes: z
     .record(Name, NodeStatus.nullable())
     .describe("the last status that the decider has seen of each node"),
@@ -209,6 +200,8 @@ export const EventType = z.enum([
   "switchover-skipped",
   "durability-degraded",
   "durability-restored",
+  "state-put-back",
+  "nats-lost-data",
 ]);
 export type EventType = z.infer<typeof EventType>;
 

@@ -1,6 +1,6 @@
 /** The cluster's state and the other KV values. Each change of state is a compare-and-set by an executor. */
 import { z } from "zod";
-import { RefusalCode, RepairCode } from "./codes.ts";
+import { DiagnosisCode, RefusalCode, RepairCode } from "./codes.ts";
 import { kept } from "./kept.ts";
 import { GtidSetText, Ms, Name, OperationId, UnixMs } from "./names.ts";
 
@@ -58,6 +58,31 @@ export const Loss = kept({
 });
 export type Loss = z.infer<typeof Loss>;
 
+/** What a person gives up with a failover or a reopening. */
+export const AcceptLoss = z.object({
+  gtids: GtidSetText.describe("writes of the high-water mark that a person gives up"),
+  unproven: z
+    .boolean()
+    .describe("a person also accepts that writes may be lost which nobody has seen: durability-unproven"),
+  by: z.string().max(200),
+});
+export type AcceptLoss = z.infer<typeof AcceptLoss>;
+
+/** What was ordered: enough to give the intent again when NATS has lost it. Taken out of the intent: only this is kept of it. */
+export const Ordered = z.object({
+  epoch: z.number().int().min(0),
+  stateRevision: z.number().int().min(0),
+  diagnosis: DiagnosisCode,
+  reason: z.string(),
+  candidate: Name.nullable(),
+  force: z.boolean().optional(),
+  byPerson: z.boolean().optional(),
+  inject: z.boolean().optional(),
+  acceptLoss: AcceptLoss.optional(),
+  unseen: kept({ ms: Ms, transactions: z.number().int().min(0) }).optional(),
+});
+export type Ordered = z.infer<typeof Ordered>;
+
 export const RunningOperation = kept({
   id: OperationId,
   kind: OperationKind,
@@ -69,6 +94,7 @@ export const RunningOperation = kept({
   candidate: Name.nullable(),
   before: Before,
   repair: RepairCode.optional().describe("the fault that it mends, where it mends one"),
+  ordered: Ordered.optional().describe("absent in states of older versions"),
   loss: Loss.optional().describe("from the commit point on: what this failover may have lost"),
 });
 export type RunningOperation = z.infer<typeof RunningOperation>;
@@ -104,6 +130,13 @@ export const ClusterState = kept({
   epoch: z.number().int().min(1),
   primary: Name,
   primaryUuid: z.string(),
+  installation: z
+    .string()
+    .max(64)
+    .optional()
+    .describe(
+      "made when the cluster was adopted: tells this Baton's reign over the data from another's; absent in states of older versions",
+    ),
   phase: Phase,
   operation: RunningOperation.nullable(),
   last: EndedOperation.nullable(),

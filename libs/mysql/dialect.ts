@@ -2,7 +2,7 @@
  * What a node can be told, as SQL text, so that the executor puts several statements into one round trip. One dialect a
  * flavour and generation; a new one (MySQL 8.0) is another object of this shape.
  */
-import { BatonError, type Flavour, type NodeStatus } from "@baton/contracts";
+import { BatonError, type EpochRow, type Flavour, type NodeStatus } from "@baton/contracts";
 import { isMariadb } from "./flavour.ts";
 import { mariadb } from "./mariadb.ts";
 import { mysql84 } from "./mysql84.ts";
@@ -143,6 +143,13 @@ export interface Dialect {
   writeCanary(o: { cluster: string; epoch: number; operation: string }): string[];
   /** Column `checksum`. */
   readCanary(cluster: string): string;
+
+  /** The row of `baton.epoch`, for `parseEpoch`. Fails where the table is missing, or somebody holds it for longer than 100 ms. */
+  readonly readEpoch: string;
+  /** The table and its schema, where they are missing. */
+  readonly createEpoch: readonly string[];
+  /** One transaction. Fails (1146, 1049) where the table is missing. */
+  writeEpoch(row: EpochRow): string;
 }
 
 /** What a copy by a dump's text says to the servers. Absent where a flavour has no such way. */

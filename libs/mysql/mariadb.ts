@@ -5,6 +5,7 @@
 import { BatonError } from "@baton/contracts";
 import { escape as quote } from "mysql2";
 import type { Dialect, ReplicationAccount } from "./dialect.ts";
+import { EPOCH_COLUMNS, EPOCH_READ_MS } from "./epoch-row.ts";
 import { waitable } from "./gtid-domains.ts";
 import { mysql84 } from "./mysql84.ts";
 import type { Target } from "./session.ts";
@@ -58,6 +59,7 @@ function ackTimeout(timeoutMs: number | null): string {
 /** What both flavours understand, named one by one: what is new for MySQL must be looked at before it is said here. */
 const { kill, grants, clock, binlogs, binlogHead, readCanary } = mysql84;
 const { takeNodeLock, releaseNodeLock, takeHelperLock, releaseHelperLock } = mysql84;
+const { createEpoch, writeEpoch } = mysql84;
 
 function semiSyncSource({ acks, timeoutMs }: { acks: number; timeoutMs: number | null }): string[] {
   if (acks > MARIADB_ACKS)
@@ -87,6 +89,7 @@ function notOnMariadb(what: string): never {
 export const mariadb: Dialect = {
   ...{ kill, grants, clock, binlogs, binlogHead, readCanary },
   ...{ takeNodeLock, releaseNodeLock, takeHelperLock, releaseHelperLock },
+  ...{ createEpoch, writeEpoch },
   flavour: "mariadb",
   keepsRelayLogs: false,
   statusSql: MARIADB_STATUS_SQL,
@@ -181,4 +184,5 @@ export const mariadb: Dialect = {
     `SELECT ${canaryChecksum} AS checksum, @@GLOBAL.gtid_binlog_pos AS executed FROM baton.canary
       WHERE cluster = ${quote(o.cluster)}`,
   ],
+  readEpoch: `SET STATEMENT max_statement_time=${EPOCH_READ_MS / 1_000} FOR ${EPOCH_COLUMNS}`,
 };

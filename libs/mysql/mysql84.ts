@@ -4,6 +4,7 @@
  */
 import { escape as quote } from "mysql2";
 import type { Dialect, ReplicationAccount } from "./dialect.ts";
+import { CREATE_EPOCH, EPOCH_COLUMNS, EPOCH_READ_MS, writeEpoch } from "./epoch-row.ts";
 import { ownedSet } from "./owned.ts";
 import type { Target } from "./session.ts";
 import { parseStatus, STATUS_SQL } from "./status.ts";
@@ -239,4 +240,8 @@ export const mysql84: Dialect = {
   ],
   readCanary: (cluster) =>
     `SELECT ${canaryChecksum} AS checksum FROM baton.canary WHERE cluster = ${quote(cluster)}`,
+
+  readEpoch: EPOCH_COLUMNS.replace("SELECT", `SELECT /*+ MAX_EXECUTION_TIME(${EPOCH_READ_MS}) */`),
+  createEpoch: CREATE_EPOCH,
+  writeEpoch,
 };

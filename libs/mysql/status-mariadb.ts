@@ -4,6 +4,7 @@
  * https://mariadb.com/kb/en/show-replica-status/ · all measured on 10.11.18. Needs BINLOG MONITOR and SLAVE MONITOR.
  */
 import type { NodeStatus, ReceiverState, ReplicaStatus, SemiSyncStatus } from "@baton/contracts";
+import { EPOCH_COLUMNS, EPOCH_READ_MS, parseEpoch } from "./epoch-row.ts";
 import { MysqlFault } from "./fault.ts";
 import { serverName } from "./gtid-domains.ts";
 import type { Row } from "./session.ts";
@@ -22,6 +23,8 @@ WHERE VARIABLE_NAME IN ('Uptime','Rpl_semi_sync_master_status','Rpl_semi_sync_ma
 'Rpl_semi_sync_master_wait_sessions','Rpl_semi_sync_slave_status')`;
 
 export const MARIADB_STATUS_SQL = [SERVER, COUNTERS, "SHOW ALL SLAVES STATUS"].join(";");
+/** With the epoch's row, which may be missing: then all of it fails, and is read without. */
+export const MARIADB_STATUS_WITH_EPOCH_SQL = `${MARIADB_STATUS_SQL};SET STATEMENT max_statement_time=${EPOCH_READ_MS / 1_000} FOR ${EPOCH_COLUMNS}`;
 
 /** MariaDB takes no count: a write waits for one ack. */
 export const MARIADB_ACKS = 1;
@@ -52,6 +55,7 @@ export function parseMariadbStatus(sets: readonly Row[][]): NodeStatus {
     relayLogRecovery: true,
     replica: channel === null ? null : parseChannel(channel),
     semiSync: parseSemiSync(server, count),
+    ...(sets[3] === undefined ? {} : { epoch: parseEpoch(sets[3][0]) }),
   };
 }
 

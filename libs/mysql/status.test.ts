@@ -2,6 +2,8 @@
 import { NodeStatus } from "@baton/contracts";
 import { type Lab, startLab } from "@baton/lab";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { isMissingTable } from "./epoch-row.ts";
+import { mysql84 } from "./mysql84.ts";
 import { openSession, type Session } from "./session.ts";
 import { readStatus } from "./status.ts";
 
@@ -147,5 +149,46 @@ describe("a status", () => {
     await read("n2"); // notices
     expect((await read("n2")).semiSync).toMatchObject({ source: false, replica: false });
     await n2.query("SET GLOBAL rpl_semi_sync_replica_enabled=ON; START REPLICA");
+  });
+});
+
+describe("the row of baton.epoch", () => {
+  const row = { installation: "i-1", cluster: "shop", epoch: 7, primaryUuid: "u-1" };
+  const again = async (node: string) => {
+    const s = await openSession(lab.node(node), lab.accounts.baton, {
+      connectTimeoutMs: 5_000,
+      name: "again",
+    });
+    sessions.push(s);
+    return s;
+  };
+
+  it("is null where there is no such table, and comes with the data to a replica", async () => {
+    expect((await read("n1")).epoch).toBeNull();
+    const primary = await again("n1");
+    await expect(primary.query(mysql84.writeEpoch(row))).rejects.toSatisfy((e: { errno?: number }) =>
+      isMissingTable(e.errno),
+    );
+    await primary.queryAll([...mysql84.createEpoch, mysql84.writeEpoch(row)].join(";"));
+    const [of] = await lab.node("n1").query("SELECT @@GLOBAL.gtid_executed g");
+    await lab.node("n2").query(`SELECT WAIT_FOR_EXECUTED_GTID_SET('${of!.g}', 10)`);
+    expect((await readStatus(await again("n2"), 5_000)).epoch).toEqual(row);
+    // A session that has found none asks again a second later.
+    await expect.poll(async () => (await read("n1")).epoch, { timeout: 5_000 }).toEqual(row);
+  });
+
+  it("holds no status up while somebody has its table", async () => {
+    const person = lab.node("n1");
+    const release = await person.hold("LOCK TABLES baton.epoch WRITE");
+    try {
+      const fresh = await again("n1");
+      const status = await readStatus(fresh, 2_000);
+      expect(status.serverUuid).not.toBe("");
+      expect(status.epoch).toBeUndefined();
+      // Now it is not asked for.
+      await expect(readStatus(fresh, 90)).resolves.toMatchObject({ readOnly: false });
+    } finally {
+      await release();
+    }
   });
 });

@@ -8,12 +8,18 @@
  * Only the default channel '' is read. Needs SELECT on performance_schema and nothing more.
  */
 import type { NodeStatus, ReceiverState, ReplicaStatus, SemiSyncStatus } from "@baton/contracts";
+import { EPOCH_JSON, EPOCH_READ_MS, EpochReads, parseEpoch } from "./epoch-row.ts";
 import { MysqlFault } from "./fault.ts";
 import { isMariadb } from "./flavour.ts";
 import type { Row, Session } from "./session.ts";
 import { heardAgeMs, SetBackEar, setBack } from "./set-back-ear.ts";
 import { startedUnixS } from "./started.ts";
-import { MARIADB_STATUS_SQL, MariadbEar, parseMariadbStatus } from "./status-mariadb.ts";
+import {
+  MARIADB_STATUS_SQL,
+  MARIADB_STATUS_WITH_EPOCH_SQL,
+  MariadbEar,
+  parseMariadbStatus,
+} from "./status-mariadb.ts";
 
 const SERVER = `'uuid', @@server_uuid, 'id', @@server_id, 'version', @@version, 'nowS', UNIX_TIMESTAMP(),
 'ro', @@read_only, 'sro', @@super_read_only, 'gtidMode', @@gtid_mode, 'rlr', @@relay_log_recovery,
@@ -58,8 +64,16 @@ const SEMI_SYNC = `JSON_OBJECT('source', @@rpl_semi_sync_source_enabled,
 const statusSql = (semiSync: string): string =>
   `SELECT JSON_OBJECT(${SERVER}, 'counters', ${COUNTERS}, 'channel', ${CHANNEL}, 'workers', ${WORKERS}, 'semiSync', ${semiSync}) status`;
 
+/** The same with the row of `baton.epoch`, which may be missing, or locked by somebody: then the read fails, and is made without. */
+const withEpoch = (sql: string): string =>
+  sql
+    .replace("SELECT JSON_OBJECT(", `SELECT /*+ MAX_EXECUTION_TIME(${EPOCH_READ_MS}) */ JSON_OBJECT(`)
+    .replace(/\) status$/, `, 'epoch', ${EPOCH_JSON}) status`);
+
 export const STATUS_SQL = statusSql(SEMI_SYNC);
 export const STATUS_SQL_WITHOUT_SEMI_SYNC = statusSql("NULL");
+const STATUS_WITH_EPOCH_SQL = withEpoch(STATUS_SQL);
+const STATUS_WITH_EPOCH_SQL_WITHOUT_SEMI_SYNC = withEpoch(STATUS_SQL_WITHOUT_SEMI_SYNC);
 
 /** The JSON value of `status`, as the statement above makes it. */
 interface Told extends Row {
@@ -67,35 +81,55 @@ interface Told extends Row {
   channel: Row | null;
   workers: Row[] | null;
   semiSync: Row | null;
+  /** Absent where it was not asked for. */
+  epoch?: Row | null;
 }
 
 const ER_UNKNOWN_SYSTEM_VARIABLE = 1193;
 const withoutSemiSync = new WeakSet<Session>();
+const epochs = new EpochReads();
 /** One for each session to a MariaDB server that was read. */
 const mariadbEars = new WeakMap<Session, MariadbEar>();
 /** One for each session to a MySQL server whose clock was set back. */
 const ears = new WeakMap<Session, SetBackEar>();
 
 /**
- * The status, in one round trip (two, once, on a server without the semi-sync plugins). The session
- * survives a deadline, its late answer goes to nobody. @throws MysqlFault
+ * The status, in one round trip (two, once, on a server without the semi-sync plugins; two, once a second, where the epoch's row cannot
+ * be read). The session survives a deadline, its late answer goes to nobody. @throws MysqlFault
  */
 export async function readStatus(session: Session, deadlineMs: number): Promise<NodeStatus> {
   const o = { deadlineMs, keep: true };
-  if (isMariadb(session.version)) return readMariadbStatus(session, o);
+  const read = (asks: boolean) =>
+    isMariadb(session.version) ? readMariadbStatus(session, asks, o) : readMysqlStatus(session, asks, o);
+  if (epochs.asks(session, performance.now())) {
+    try {
+      return await read(true);
+    } catch (error) {
+      if (!(error instanceof MysqlFault) || !epochs.refused(session, error, performance.now())) throw error;
+    }
+  }
+  return { ...(await read(false)), ...epochs.known(session) };
+}
+
+async function readMysqlStatus(
+  session: Session,
+  asks: boolean,
+  o: { deadlineMs: number; keep: boolean },
+): Promise<NodeStatus> {
+  const without = asks ? STATUS_WITH_EPOCH_SQL_WITHOUT_SEMI_SYNC : STATUS_SQL_WITHOUT_SEMI_SYNC;
   if (withoutSemiSync.has(session)) {
-    const sets = await session.queryAll(STATUS_SQL_WITHOUT_SEMI_SYNC, o);
+    const sets = await session.queryAll(without, o);
     // Installed since: the next read takes it in.
     const told = sets[0]?.[0]?.status as Told | undefined;
     if (told?.counters?.Rpl_semi_sync_source_status !== undefined) withoutSemiSync.delete(session);
     return heard(session, sets);
   }
   try {
-    return heard(session, await session.queryAll(STATUS_SQL, o));
+    return heard(session, await session.queryAll(asks ? STATUS_WITH_EPOCH_SQL : STATUS_SQL, o));
   } catch (error) {
     if (!(error instanceof MysqlFault) || error.errno !== ER_UNKNOWN_SYSTEM_VARIABLE) throw error;
     withoutSemiSync.add(session);
-    return heard(session, await session.queryAll(STATUS_SQL_WITHOUT_SEMI_SYNC, o));
+    return heard(session, await session.queryAll(without, o));
   }
 }
 
@@ -116,9 +150,10 @@ function heard(session: Session, sets: readonly Row[][]): NodeStatus {
 
 async function readMariadbStatus(
   session: Session,
+  asks: boolean,
   o: { deadlineMs: number; keep: boolean },
 ): Promise<NodeStatus> {
-  const sets = await session.queryAll(MARIADB_STATUS_SQL, o);
+  const sets = await session.queryAll(asks ? MARIADB_STATUS_WITH_EPOCH_SQL : MARIADB_STATUS_SQL, o);
   const status = parseMariadbStatus(sets);
   const ear = mariadbEars.get(session) ?? new MariadbEar();
   mariadbEars.set(session, ear);
@@ -145,6 +180,7 @@ export function parseStatus(sets: readonly Row[][]): NodeStatus {
     feeds: Number(told.feeds) === 1,
     replica: told.channel ? parseChannel(told.channel, told.workers ?? []) : null,
     semiSync: told.semiSync ? parseSemiSync(told.semiSync, count) : null,
+    ...(told.epoch === undefined ? {} : { epoch: parseEpoch(told.epoch) }),
   };
 }
 

@@ -2,6 +2,7 @@ export * from "./brake.ts";
 export * from "./choose.ts";
 export * from "./donor.ts";
 export * from "./durability.ts";
+export * from "./epoch-row.ts";
 export * from "./fence.ts";
 export * from "./flavour.ts";
 export * from "./identity.ts";

@@ -13,6 +13,7 @@ import {
   type MadeRepair,
   type OperationKind,
   type OperationOutcome,
+  Ordered,
   REPAIRS_KEPT,
   type RefusalCode,
   type RunningOperation,
@@ -38,6 +39,36 @@ function running(intent: Intent, executor: string, nowUnixMs: number, before: Be
     candidate: null,
     before,
     ...(intent.repair === undefined ? {} : { repair: intent.repair }),
+    ordered: Ordered.parse(intent),
+  };
+}
+
+/**
+ * The intent of the operation that the state names as running, for when NATS has lost it. Whoever takes it finds the operation in the state
+ * and takes it over: it can run once only.
+ */
+export function intentOfRunning(
+  state: ClusterState,
+  o: Pick<Intent, "lockRevision" | "decider" | "nodes">,
+): Intent | null {
+  const { operation, cluster } = state;
+  if (operation === null) return null;
+  const { id, kind, node, repair, candidate } = operation;
+  const ordered = operation.ordered ?? {
+    epoch: state.phase === "mending" ? state.epoch : state.epoch - 1,
+    stateRevision: 0,
+    diagnosis: "warming-up" as const,
+    reason: `${id} was running when its intent was lost`,
+    candidate,
+  };
+  return {
+    ...ordered,
+    ...o,
+    operation: id,
+    cluster,
+    kind,
+    node,
+    ...(repair === undefined ? {} : { repair }),
   };
 }
 

@@ -200,6 +200,7 @@ class Life {
     for (;;) {
       try {
         await bus.ensure();
+        bus.guard();
         return;
       } catch (error) {
         if (!(error instanceof BatonError) || error.code !== "E_NATS_UNREACHABLE") throw error;

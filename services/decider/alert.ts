@@ -1,4 +1,5 @@
 /** Which changes of diagnosis a person should hear of, in the words of the code book. */
+import { type Loss, lossInWords } from "@baton/bus";
 import {
   type Alert,
   DIAGNOSES,
@@ -22,7 +23,15 @@ const DATA_AT_RISK: ReadonlySet<DiagnosisCode> = new Set<DiagnosisCode>([
   "replica-writable",
   "split-brain",
   "semi-sync-off",
+  "state-went-back",
+  "foreign-installation",
 ]);
+
+/**
+ * What the state and the nodes say comes on two ways, and a decider that remembers puts a lost state back at once: who is told must have
+ * something to do.
+ */
+const STATE_MS = 2_000;
 
 /**
  * Where another decider has just failed over, what is seen of it comes before the state that explains it: for that moment no failover is
@@ -36,7 +45,14 @@ const REFUSED_MS = 1_000;
  * for what is not told before it is over.
  */
 export function alertAfterMs(d: Diagnosis, inMaintenance: boolean): number | null {
-  const afterMs = d.code === "failover-not-possible" ? REFUSED_MS : d.severity === "critical" ? 0 : 5_000;
+  const ofState = d.code === "state-went-back" || d.code === "foreign-installation";
+  const afterMs = ofState
+    ? STATE_MS
+    : d.code === "failover-not-possible"
+      ? REFUSED_MS
+      : d.severity === "critical"
+        ? 0
+        : 5_000;
   if (!inMaintenance || d.code === "healthy" || DATA_AT_RISK.has(d.code)) return afterMs;
   return d.severity === "critical" ? IN_MAINTENANCE_MS : null;
 }
@@ -153,6 +169,25 @@ export function repairLimitAlert(
     action: `Find out who undoes it. \`baton repair ${cluster} ${of.node}\` mends it once more.`,
     node: of.node,
     epoch: state?.epoch ?? 0,
+    operation: null,
+    source: decider,
+    atUnixMs: nowUnixMs,
+  };
+}
+
+/** NATS has lost something while Baton ran. What a decider remembers of it, it puts back by itself. */
+export function lossAlert(picture: Picture, loss: Loss, decider: string, nowUnixMs: number): Alert {
+  const { cluster } = picture;
+  return {
+    id: [cluster, "nats-lost-data", loss.stream, loss.how, window(nowUnixMs)].join("."),
+    cluster,
+    severity: "critical",
+    code: "nats-lost-data",
+    title: `${cluster}: NATS has lost data of Baton (${loss.stream})`,
+    summary: `${lossInWords(loss)}. What the deciders remember is put back, the cluster's state only if the nodes carry the same epoch.`,
+    action: `Find out who deleted or restored NATS's data. Then look whether all is as it was: baton status ${cluster}, and baton apply for the declarations.`,
+    node: null,
+    epoch: picture.state?.value.epoch ?? 0,
     operation: null,
     source: decider,
     atUnixMs: nowUnixMs,

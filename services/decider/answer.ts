@@ -77,7 +77,10 @@ export function viewCluster(picture: Picture, decider: string, now: number, s: V
       possible: false,
       candidate: null,
       refusal: null,
-      reason: "the cluster has not been adopted yet",
+      reason:
+        verdict?.code === "foreign-installation" || verdict?.code === "state-went-back"
+          ? `the state and the data do not fit (${verdict.code})`
+          : "the cluster has not been adopted yet",
     };
   else if (!isCalm(state))
     failover = {

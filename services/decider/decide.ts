@@ -2,7 +2,15 @@
  * The decider's core: one input in, the next picture and what is to be done out. Pure: every decider that sees the
  * same inputs orders the same operation, by the same name.
  */
-import type { Diagnosis, DiagnosisCode, Mark, OperationKind, RepairCode, Vouch } from "@baton/contracts";
+import type {
+  ClusterState,
+  Diagnosis,
+  DiagnosisCode,
+  Mark,
+  OperationKind,
+  RepairCode,
+  Vouch,
+} from "@baton/contracts";
 import { DIAGNOSES } from "@baton/contracts";
 import { chooseDonor, isCalm, isSameStart, nextVouch } from "@baton/protocol";
 import { type Advice, adviceFor } from "./advise.ts";
@@ -18,6 +26,7 @@ import {
 } from "./brakes.ts";
 import { DEATHS, diagnose, type Verdict } from "./diagnose.ts";
 import { durabilityWish, noteAckers, unseenNow } from "./durability.ts";
+import { epochFaultNow, remember, stateToPutBack } from "./epoch.ts";
 import { isForeignNode, mismatchNow } from "./identity.ts";
 import { markDue, noteHistory, provesSoon } from "./mark.ts";
 import { awaken, fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
@@ -78,7 +87,11 @@ export type Effect =
   | { type: "set-aside-ended"; ended: SetAside }
   | { type: "vouch"; vouch: Vouch }
   /** The high-water mark, to be written behind this revision. */
-  | { type: "mark"; mark: Mark; revision: number };
+  | { type: "mark"; mark: Mark; revision: number }
+  /** The state names an operation and has not moved for a while: where nobody holds its lock, its intent is given again. */
+  | { type: "resume"; state: ClusterState; revision: number }
+  /** The state in NATS is gone or went back, and the data say what this decider remembers: written over that revision. */
+  | { type: "put-back"; state: ClusterState; over: number; found: string };
 
 /** Between two requests to look now while the evidence is incomplete: an answer takes about 2 ms. */
 const LOOK_AGAIN_MS = 15;
@@ -92,6 +105,9 @@ const VOUCH_EVERY_MS = 2_000;
 const REBUILD_RETRY_MS = 60_000;
 /** An order whose operation has not shown itself is given again: the same order, so that it can run once only. */
 const REORDER_MS = 10_000;
+/** Longer than the stream takes to give a dead executor's intent to another. */
+const LEFT_MS = 6_000;
+const RESUME_EVERY_MS = 2_000;
 
 export function decide(
   before: Picture,
@@ -106,6 +122,13 @@ export function decide(
 
   if (input.type === "sample" && input.sample.status !== null)
     picture = noteHistory(picture, input.sample.node, now, s);
+  if (input.type === "state") picture = remember(picture);
+  const fault = epochFaultNow(picture, now);
+  const back = fault?.code === "state-went-back" ? stateToPutBack(picture, now) : null;
+  if (fault !== null && back !== null) {
+    picture = { ...picture, putBackMs: now };
+    effects.push({ type: "put-back", ...back, found: fault.why });
+  }
   picture = noteFaults(suspect(picture, now, s), now, s);
   const verdict = diagnose(picture, now, s);
   picture = noteBaseline(picture, verdict, now, s);
@@ -129,7 +152,12 @@ export function decide(
     picture = { ...picture, diagnosis };
     effects.push({ type: "diagnosed", diagnosis });
   }
-  const order = orderFor(picture, verdict, now, s);
+  if (fault === null && mayBeLeft(picture, now)) {
+    const { value: state, revision } = picture.state as NonNullable<Picture["state"]>;
+    picture = { ...picture, resumedMs: now };
+    effects.push({ type: "resume", state, revision });
+  }
+  const order = fault === null ? orderFor(picture, verdict, now, s) : null;
   if (order !== null && mayOrder(picture, order, now)) {
     picture = { ...picture, ordered: { stateRevision: order.stateRevision, untilMs: now + REORDER_MS } };
     effects.push({ type: "order", order });
@@ -150,7 +178,7 @@ export function decide(
     for (const ended of endedByThemselves(picture, now)) effects.push({ type: "set-aside-ended", ended });
     picture = { ...picture, setAside: setAsideNow(picture, now) };
   }
-  if (input.type === "sample" && input.sample.status !== null) {
+  if (fault === null && input.type === "sample" && input.sample.status !== null) {
     const vouch = vouchFor(picture, input.sample.node, now, s);
     if (vouch !== null) {
       picture = { ...picture, vouchedMs: new Map(picture.vouchedMs).set(vouch.node, now) };
@@ -163,6 +191,16 @@ export function decide(
     effects.push({ type: "mark", ...due });
   }
   return { picture, effects };
+}
+
+/**
+ * Its executor writes the state with every take-over and change of phase, and holds the lock in between; a dead one's lock expires, and the
+ * stream gives its intent to another before that.
+ */
+function mayBeLeft(picture: Picture, now: number): boolean {
+  const { state, resumedMs } = picture;
+  if (state === null || state.value.operation === null) return false;
+  return now - state.sinceMs >= LEFT_MS && now - resumedMs >= RESUME_EVERY_MS;
 }
 
 /** Opens the suspicion with the first word against the primary, closes it when none is left. */

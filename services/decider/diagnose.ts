@@ -5,6 +5,7 @@ import { answersAlone, isCalm, type Plan, planFailover } from "@baton/protocol";
 import { findPrimary } from "./adopt.ts";
 import { downtimeNow, downtimesNow, limitNow } from "./brakes.ts";
 import { unseenNow } from "./durability.ts";
+import { describeEpochFault, epochFaultNow } from "./epoch.ts";
 import { mismatchNow, ownNodes } from "./identity.ts";
 import { lostNow, markNow, undeclaredNow, unproven } from "./mark.ts";
 import { type Picture, primaryExecuted } from "./picture.ts";
@@ -70,6 +71,8 @@ export function planNow(
 ): Plan | null {
   if (picture.declared === null || picture.state === null) return null;
   const { primary, quarantined, undecided = [] } = picture.state.value;
+  const epoch = epochFaultNow(picture, now);
+  if (epoch !== null) return { possible: false, refusal: epoch.code, reason: epoch.why, notChosen: [] };
   if (undecided.length > 0)
     return {
       possible: false,
@@ -133,6 +136,9 @@ function hasBaseline(picture: Picture, replicas: readonly ReplicaVote[], now: nu
 export function diagnose(picture: Picture, now: number, s: VoteSettings): Verdict | null {
   if (picture.declared === null || !picture.stateKnown) return null;
   const base = { node: null, probers: [] as ProberVote[], replicas: [] as ReplicaVote[], refusal: null };
+  const epoch = epochFaultNow(picture, now);
+  if (epoch !== null)
+    return { ...base, code: epoch.code, node: epoch.node, summary: describeEpochFault(picture, epoch) };
   if (picture.state === null) {
     const found = findPrimary(picture, now, s);
     if ("primary" in found)

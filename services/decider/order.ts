@@ -4,7 +4,7 @@
  * state it starts from), so the name is the message id and a second copy is dropped by the stream.
  */
 import type { ClusterState, Intent, LockHolder, NodeStatus, OperationKind } from "@baton/contracts";
-import { ORDER_VALID_MS } from "@baton/protocol";
+import { intentOfRunning, ORDER_VALID_MS } from "@baton/protocol";
 import type { Order } from "./decide.ts";
 
 /** What this file needs of the bus. */
@@ -42,6 +42,9 @@ const YIELDS: Partial<Record<OperationKind, ReadonlySet<OperationKind>>> = {
   restore: new Set(["failover"]),
   rebuild: new Set(["failover", "reopen", "rejoin", "degrade", "restore", "repair", "split-brain"]),
 };
+
+/** Nothing hangs on a moment: the operation has stood for seconds. */
+const AGAIN_MS = 5_000;
 
 /** What it still does is to prove itself by a canary: nobody waits for that, least of all a repair that would bring the canary its acker. */
 function hasEnded(
@@ -144,5 +147,38 @@ export async function giveOrder(
       }
       expected = await ports.lastSequence(cluster);
     }
+  }
+}
+
+/**
+ * Gives the intent of the running operation again when nobody holds its lock: NATS has lost the first, or whoever had it. Null: somebody runs
+ * it, or it was given again from this revision already.
+ */
+export async function giveAgain(
+  state: ClusterState,
+  revision: number,
+  decider: string,
+  nodes: Intent["nodes"],
+  nowUnixMs: number,
+  ports: Pick<OrderPorts, "lockCreate" | "lockRemove" | "append" | "isConflict" | "lastSequence">,
+): Promise<string | null> {
+  const { operation, cluster } = state;
+  if (operation === null) return null;
+  const holder = { operation: operation.id, kind: operation.kind, holder: decider, sinceUnixMs: nowUnixMs };
+  const lockRevision = await ports.lockCreate(cluster, holder);
+  if (lockRevision === null) return null;
+  try {
+    const intent = intentOfRunning(state, { lockRevision, decider, nodes }) as Intent;
+    await ports.append(intent, {
+      // Another name than the first had: the stream would take it for a copy.
+      msgId: `${operation.id}.again.${revision}`,
+      expectLastSubjectSequence: await ports.lastSequence(cluster),
+      deadlineMs: AGAIN_MS,
+    });
+    return operation.id;
+  } catch (error) {
+    await ports.lockRemove(cluster, lockRevision).catch(() => false);
+    if (ports.isConflict(error)) return null;
+    throw error;
   }
 }

@@ -43,6 +43,12 @@ export interface Picture {
     readonly revision: number;
     readonly sinceMs: number;
   } | null;
+  /** The last state that the data did not speak against; it outlives one that NATS lost or set back. */
+  readonly remembered: ClusterState | null;
+  /** When it was last put back. */
+  readonly putBackMs: number;
+  /** When it was last looked whether the state's operation still has somebody who runs it. */
+  readonly resumedMs: number;
   /** Whether the bucket has been read: before that, "no state" means nothing. */
   readonly stateKnown: boolean;
   /** When anything came last; a tick comes four times a second. */
@@ -104,6 +110,9 @@ export function emptyPicture(cluster: string, now: number): Picture {
     unixOffsetMs: null,
     declared: null,
     state: null,
+    remembered: null,
+    putBackMs: Number.NEGATIVE_INFINITY,
+    resumedMs: Number.NEGATIVE_INFINITY,
     stateKnown: false,
     inputMs: now,
     deafUntilMs: Number.NEGATIVE_INFINITY,

@@ -1,5 +1,5 @@
 /** The decider's shell: feeds what arrives on the bus to the core, one picture a cluster, and carries out its effects. */
-import { type Bus, BusConflict } from "@baton/bus";
+import { type Bus, BusConflict, type Loss } from "@baton/bus";
 import {
   ALL_CLUSTERS,
   type Alert,
@@ -10,7 +10,7 @@ import {
   MESSAGES,
 } from "@baton/contracts";
 import { type ServiceContext, startTrace } from "@baton/runtime";
-import { adviceAlert, alertAfterMs, alertFor, flapAlert, repairLimitAlert } from "./alert.ts";
+import { adviceAlert, alertAfterMs, alertFor, flapAlert, lossAlert, repairLimitAlert } from "./alert.ts";
 import { viewCluster } from "./answer.ts";
 import { heldBackNow, maintenanceNow } from "./brakes.ts";
 import type { BrakePorts } from "./commands/brake-record.ts";
@@ -23,7 +23,8 @@ import { planRepair } from "./commands/repair.ts";
 import { planOrder } from "./commands/switchover.ts";
 import { downtime, maintenance, tellEnded } from "./commands/windows.ts";
 import { decide, type Effect, type Order, type Settings } from "./decide.ts";
-import { giveOrder, type OrderPorts, type OrderResult, operationName } from "./order.ts";
+import { epochFaultNow } from "./epoch.ts";
+import { giveAgain, giveOrder, type OrderPorts, type OrderResult, operationName } from "./order.ts";
 import { emptyPicture, type Input, type Picture } from "./picture.ts";
 import { Planner } from "./planner.ts";
 import { leftToPerson } from "./repairs.ts";
@@ -80,7 +81,9 @@ export class Watcher {
   async start(): Promise<void> {
     const { bus } = this.#ctx;
     this.#stops.push(
+      bus.onLoss((loss) => this.#tellLoss(loss)),
       await bus.bucket("baton_state").watch({
+        whenLost: "tell",
         onChange: (cluster, state, revision) => {
           this.#feed(
             cluster,
@@ -96,6 +99,7 @@ export class Watcher {
         },
       }),
       await bus.bucket("baton_vouch").watch({
+        whenLost: "put-back",
         onChange: (key, vouch) => {
           const [cluster = "", node = ""] = key.split(".");
           this.#feed(cluster, { type: "vouch", node, vouch }, null);
@@ -114,6 +118,7 @@ export class Watcher {
         },
       }),
       await bus.bucket("baton_brakes").watch({
+        whenLost: "put-back",
         onChange: (key, brake) => {
           if (key !== ALL_CLUSTERS) {
             this.#feed(key, { type: "brake", of: "own", brake }, null);
@@ -129,9 +134,11 @@ export class Watcher {
         },
       }),
       await bus.bucket("baton_plans").watch({
+        whenLost: "put-back",
         onChange: (cluster, plan, revision) => this.#planner.learn(cluster, plan, revision),
       }),
       await bus.bucket("baton_clusters").watch({
+        whenLost: "put-back",
         onChange: (cluster, declared) => {
           this.#feed(cluster, { type: "declared", declared }, null);
           if (declared !== null) void this.#refreshSequence(cluster);
@@ -329,8 +336,117 @@ export class Watcher {
             log.warn({ err: error, cluster }, "the high-water mark could not be written; it is tried again"),
           );
         return;
+      case "resume":
+        void this.#resume(cluster, effect, traceparent);
+        return;
+      case "put-back":
+        void this.#putBack(cluster, effect, traceparent);
+        return;
       case "order":
         void this.#order(cluster, effect.order, traceparent);
+    }
+  }
+
+  async #resume(
+    cluster: string,
+    { state, revision }: Extract<Effect, { type: "resume" }>,
+    traceparent: string,
+  ): Promise<void> {
+    const { log, instance } = this.#ctx;
+    const known = this.#pictures.get(cluster)?.statuses ?? new Map();
+    const nodes = Object.keys(this.#pictures.get(cluster)?.declared?.nodes ?? {});
+    const statuses = Object.fromEntries(nodes.map((n) => [n, known.get(n)?.status ?? null]));
+    try {
+      const ports = this.#ports(traceparent);
+      const again = await giveAgain(state, revision, instance, statuses, Date.now(), ports);
+      if (again !== null)
+        log.warn(
+          { cluster, operation: again },
+          `${cluster}: nobody runs ${again}: its intent is given again`,
+        );
+    } catch (error) {
+      log.error({ err: error, cluster }, `${cluster}: an intent could not be given again; it is tried again`);
+    }
+  }
+
+  /** NATS has lost the state or was set back, and what this decider remembers is what the nodes carry. */
+  async #putBack(
+    cluster: string,
+    { state, over, found }: Extract<Effect, { type: "put-back" }>,
+    traceparent: string,
+  ): Promise<void> {
+    const { bus, log, instance } = this.#ctx;
+    try {
+      const revision = await bus.bucket("baton_state").update(cluster, state, over);
+      // Another decider was first.
+      if (revision === null) return;
+      const said = {
+        cluster,
+        node: state.primary,
+        epoch: state.epoch,
+        operation: null,
+        summary: `${found}. The nodes carry epoch ${state.epoch}, and ${instance} remembers that state: it has put it back.`,
+      };
+      log.error({ cluster, epoch: state.epoch, revision }, `${cluster}: state-put-back: ${said.summary}`);
+      const about = `${cluster}.state-put-back.${state.epoch}.${revision}`;
+      const next = `baton status ${cluster}`;
+      await bus.append(
+        MESSAGES.event,
+        {
+          ...said,
+          type: "state-put-back",
+          kind: null,
+          outcome: null,
+          code: "state-went-back",
+          primary: null,
+          previous: null,
+          next,
+          detail: {},
+        },
+        { traceparent, msgId: about },
+      );
+      this.#alert(
+        {
+          ...said,
+          id: about,
+          severity: "critical",
+          code: "state-put-back",
+          title: `${cluster}: NATS had lost the cluster's state, it has been put back`,
+          action: `Find out who deleted or restored NATS's data; what else it held may be old: ${next}, and baton apply for the declarations.`,
+          source: instance,
+          atUnixMs: Date.now(),
+        },
+        traceparent,
+      );
+    } catch (error) {
+      log.error({ err: error, cluster }, `${cluster}: its state could not be put back; it is tried again`);
+    }
+  }
+
+  /** Each decider has noticed it: the stream of alerts keeps one. */
+  #tellLoss(loss: Loss): void {
+    const nowUnixMs = Date.now();
+    const trace = startTrace();
+    for (const picture of this.#pictures.values()) {
+      if (picture.declared === null) continue;
+      const alert = lossAlert(picture, loss, this.#ctx.instance, nowUnixMs);
+      this.#alert(alert, trace);
+      const { cluster, epoch, summary } = alert;
+      const told = {
+        type: "nats-lost-data" as const,
+        operation: null,
+        kind: null,
+        outcome: null,
+        code: null,
+      };
+      const empty = { node: null, primary: null, previous: null, detail: {} };
+      void this.#ctx.bus
+        .append(
+          MESSAGES.event,
+          { ...told, ...empty, cluster, epoch, summary, next: `baton status ${cluster}` },
+          { traceparent: trace, msgId: `event.${alert.id}` },
+        )
+        .catch((error: unknown) => this.#ctx.log.error({ err: error }, "an event could not be stored"));
     }
   }
 
@@ -375,6 +491,8 @@ export class Watcher {
 
   async #give(picture: Picture, order: Order, traceparent: string): Promise<OrderResult> {
     const { cluster } = picture;
+    const fault = epochFaultNow(picture, performance.now());
+    if (fault !== null) return { ok: false, why: `${fault.why} (${fault.code})` };
     if (order.kind === "failover") this.#judge(operationName(cluster, order));
     return giveOrder(
       cluster,
@@ -417,6 +535,13 @@ export class Watcher {
   /** What a person asks for, by its name. @throws BatonError E_LOCKED when another operation has the cluster */
   async #giveForPerson(picture: Picture, order: Order): Promise<string> {
     const { cluster } = picture;
+    const fault = epochFaultNow(picture, performance.now());
+    if (fault !== null)
+      throw new BatonError("E_CONFLICT", {
+        place: `${order.kind} ${cluster}`,
+        message: `Not ordered (${fault.code}): ${fault.why}.`,
+        remedy: `Let the state and the data fit first: baton recover ${cluster}`,
+      });
     const trace = startTrace();
     let result = await this.#give(picture, order, trace);
     // The last operation holds the lock until all that it has told is stored.

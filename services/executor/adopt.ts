@@ -1,5 +1,6 @@
 /** The first reign: the one writable node is written down as primary of epoch 1. Nothing is changed on any node. */
 import { adopted, flavourRefusal } from "@baton/protocol";
+import { heedEpoch, markEpoch, statusWithEpoch, withInstallation } from "./epoch.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal, Superseded } from "./refusal.ts";
 
@@ -8,7 +9,7 @@ export async function adopt(op: Operation): Promise<void> {
   await op.step("adopt", async () => {
     const { openMs } = op.declared.policy.deadlines;
     const others = Object.keys(op.declared.nodes).filter((n) => n !== node);
-    const read = async (name: string) => (await op.hand(name, openMs)).status(openMs);
+    const read = async (name: string) => statusWithEpoch(await op.hand(name, openMs), openMs);
     const [status, ...rest] = await Promise.all([
       read(node).catch((error: unknown) => {
         if (error instanceof Superseded) throw error;
@@ -23,9 +24,11 @@ export async function adopt(op: Operation): Promise<void> {
       const of = i === 0 ? status : rest[i - 1];
       return of == null ? [] : [[n, of] as const];
     });
+    heedEpoch(op, new Map(statuses));
     const unfit = flavourRefusal(op.declared.policy, new Map(statuses));
     if (unfit !== null) throw new Refusal(unfit.refusal, unfit.reason);
-    await op.change(adopted(op.intent, status.serverUuid, op.ports.nowUnixMs(), status.startedUnixS));
+    const state = adopted(op.intent, status.serverUuid, op.ports.nowUnixMs(), status.startedUnixS);
+    await op.change(withInstallation(op, state));
     return {
       value: null,
       summary: `${node} is the primary of epoch 1`,
@@ -49,4 +52,13 @@ export async function adopt(op: Operation): Promise<void> {
     next: null,
     detail: {},
   });
+  await op
+    .step("prove", async () => {
+      const { openMs, proveMs } = op.declared.policy.deadlines;
+      await markEpoch(op, await op.hand(node, openMs), proveMs);
+      return { value: null, summary: `${node} carries the mark of epoch 1` };
+    })
+    .catch((error: unknown) => {
+      if (!(error instanceof Refusal)) throw error;
+    });
 }

@@ -7,6 +7,7 @@ import { GtidSet } from "@baton/mysql";
 import { ackersOf, end, heldBy, leaving } from "@baton/protocol";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { proveByCanary } from "./canary.ts";
+import { heedEpoch, markEpoch, markEpochBeside, statusWithEpoch } from "./epoch.ts";
 import type { Hand } from "./hand.ts";
 import { openWrites } from "./open.ts";
 import type { Operation } from "./operation.ts";
@@ -45,7 +46,10 @@ export async function carryForward(
 
   const opening = op.step("open", async () => {
     const hand = await op.hand(candidate, deadlines.openMs);
-    if (op.takenOver) await applyAll(op, hand);
+    if (op.takenOver) {
+      heedEpoch(op, new Map([[candidate, await statusWithEpoch(hand, deadlines.openMs)]]));
+      await applyAll(op, hand);
+    }
     const d = hand.dialect;
     // A failover has stopped its receiver long since.
     const holds = held ?? heldBy(await hand.status(deadlines.openMs));
@@ -61,6 +65,9 @@ export async function carryForward(
     throw error;
   });
   op.event(primaryChanged(op.intent, op.state, op.declared));
+  // It is acknowledged by those that follow: begun sooner it would only wait. Nobody waits for it.
+  const marking = repointing.then(() => markEpochBeside(op, hand));
+  marking.catch(() => undefined);
 
   await op.step("announce", async () => {
     const repointed = await repointing;
@@ -88,7 +95,11 @@ export async function carryForward(
   op.alert(told.alert);
 
   await op
-    .step("prove", () => proveByCanary(op, hand, others))
+    .step("prove", async () => {
+      const proof = await proveByCanary(op, hand, others);
+      await marking.catch(() => markEpoch(op, hand, deadlines.proveMs));
+      return proof;
+    })
     .catch((error: unknown) => {
       if (!(error instanceof Refusal)) throw error;
     });

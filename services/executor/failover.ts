@@ -3,11 +3,13 @@
  * what may be lost is stated before the commit point, or the failover refused (docs/decisions/0011). A crash before `commit` is rolled back or
  * run again from `fence`; after it, the operation is only ever carried forward. Every step may be run twice.
  */
+import type { NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
 import { ackersOf, commit, describeLoss, forgoing, heldBy, mayLose } from "@baton/protocol";
 import { carryForward } from "./carry-forward.ts";
+import { heedEpoch } from "./epoch.ts";
 import { shut } from "./fence-primary.ts";
-import type { Operation } from "./operation.ts";
+import { type Operation, within } from "./operation.ts";
 import { type Fence, fence } from "./receivers.ts";
 import { Refusal } from "./refusal.ts";
 import { rollBack } from "./roll-back.ts";
@@ -85,6 +87,7 @@ async function towardsCommit(op: Operation, shutting: Shutting): Promise<GtidSet
   const { candidate, loss } = await settleCandidate(op, fenced, history);
   const held = heldBy(candidate.status);
 
+  await heedStopped(op, fenced);
   await op.step("commit", async () => {
     const { serverUuid, startedUnixS } = candidate.status;
     const opening = {
@@ -107,6 +110,20 @@ function assertProven(op: Operation, loses: boolean): void {
   if (loses || durability === undefined || durability.proven || op.intent.acceptLoss?.unproven === true)
     return;
   throw new Refusal("durability-unproven", durability.why);
+}
+
+/** They were asked long since: one that has not said it now is not waited for. */
+const EPOCH_MS = 20;
+
+/** @throws Refusal when a stopped replica carries a later epoch than this failover leaves, or another installation's */
+async function heedStopped(op: Operation, fenced: Fence): Promise<void> {
+  const carriers = new Map<string, NodeStatus>();
+  const asked = [...fenced.stopped.values()].map(async ({ node, status, epoch }) => {
+    const row = await epoch;
+    if (row !== undefined) carriers.set(node, { ...status, epoch: row });
+  });
+  await within(Promise.all(asked), EPOCH_MS);
+  heedEpoch(op, carriers);
 }
 
 /** Step 2: what is known to exist, and what the candidate must hold. */

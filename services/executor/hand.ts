@@ -3,8 +3,8 @@
  * the operation over kills this session, so nothing that a paused executor sends later takes effect; a lost hand
  * is never reopened inside the operation (SAFETY.md, "The executor that slept").
  */
-import type { NodeStatus } from "@baton/contracts";
-import { type Dialect, MysqlFault, type Row, type Session } from "@baton/mysql";
+import type { EpochRow, NodeStatus } from "@baton/contracts";
+import { type Dialect, isMissingTable, MysqlFault, parseEpoch, type Row, type Session } from "@baton/mysql";
 import { Refusal } from "./refusal.ts";
 
 export interface Hand {
@@ -15,6 +15,8 @@ export interface Hand {
   /** One round trip; the rows of each statement. @throws Refusal node-lost */
   run(sql: string | readonly string[], deadlineMs: number): Promise<Row[][]>;
   status(deadlineMs: number): Promise<NodeStatus>;
+  /** The row of `baton.epoch`: null, there is none; undefined, it could not be read. Never throws. */
+  epoch(deadlineMs: number): Promise<EpochRow | null | undefined>;
   /** Gives the lock back and the session to whoever keeps it warm. */
   release(): Promise<void>;
   destroy(): void;
@@ -166,6 +168,16 @@ export class SessionHand implements Hand {
 
   async status(deadlineMs: number): Promise<NodeStatus> {
     return this.dialect.parseStatus(await this.run(this.dialect.statusSql, deadlineMs));
+  }
+
+  async epoch(deadlineMs: number): Promise<EpochRow | null | undefined> {
+    if (this.#released) return undefined;
+    try {
+      const [row] = await this.#session.query(this.dialect.readEpoch, { deadlineMs, keep: true });
+      return parseEpoch(row);
+    } catch (error) {
+      return error instanceof MysqlFault && isMissingTable(error.errno) ? null : undefined;
+    }
   }
 
   async release(): Promise<void> {

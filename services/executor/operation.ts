@@ -141,6 +141,10 @@ export class Operation {
     );
   }
 
+  get stateOrNull(): ClusterState | null {
+    return this.#state;
+  }
+
   /** Some state was written by it here. */
   get hasWritten(): boolean {
     return this.#lastWritten > 0;

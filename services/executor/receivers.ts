@@ -2,7 +2,7 @@
  * Fence and read, in one sweep over the ackers: each is asked to stop its receiver and to tell what it holds, all at
  * once; the sweep ends as soon as enough have answered that nothing more can be acknowledged.
  */
-import type { NodeStatus } from "@baton/contracts";
+import type { EpochRow, NodeStatus } from "@baton/contracts";
 import { GtidSet, MysqlFault } from "@baton/mysql";
 import { canVouch, echoesOf, heldBy, isFenced, sameServer } from "@baton/protocol";
 import type { Hand } from "./hand.ts";
@@ -15,6 +15,8 @@ export interface Stopped {
   hand: Hand;
   /** Read after the receiver stopped. */
   status: NodeStatus;
+  /** What its data say of themselves; asked for behind the status, and waited for only before the commit point. */
+  epoch: Promise<EpochRow | null | undefined>;
   vouches: boolean;
   why: string;
 }
@@ -154,7 +156,7 @@ async function stopReceiver(
   node: string,
   deadlineMs: number,
   isOver: () => boolean,
-): Promise<{ hand: Hand; status: NodeStatus }> {
+): Promise<Pick<Stopped, "hand" | "status" | "epoch">> {
   const hand = await op.hand(node, deadlineMs);
   op.assertMine();
   await keepReceived(hand, deadlineMs);
@@ -165,5 +167,5 @@ async function stopReceiver(
   const status = hand.dialect.parseStatus(results.slice(1));
   if (status.replica !== null && status.replica.receiver !== "off")
     throw new Refusal("node-lost", `${node}: its receiver is still ${status.replica.receiver} after STOP`);
-  return { hand, status };
+  return { hand, status, epoch: hand.epoch(deadlineMs) };
 }

@@ -64,6 +64,7 @@ function paperHand(node: string): Hand {
     closed: false,
     run: async (sql) => (typeof sql === "string" ? [sql] : sql).map(() => [row]),
     status: async () => statusOf(node),
+    epoch: async () => null,
     release: async () => undefined,
     destroy: () => undefined,
   };

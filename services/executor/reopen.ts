@@ -5,6 +5,7 @@
 import { GtidSet } from "@baton/mysql";
 import { end, forgoing } from "@baton/protocol";
 import { applyAll } from "./carry-forward.ts";
+import { carriersOf, heedEpoch, markEpoch, statusWithEpoch } from "./epoch.ts";
 import { openAgain } from "./open.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
@@ -14,18 +15,19 @@ export async function reopen(op: Operation): Promise<void> {
   const node = op.state.primary;
   const { openMs } = op.declared.policy.deadlines;
   try {
-    const { hand, startedUnixS } = await op.step("check", async () => {
+    const { hand, startedUnixS, carried } = await op.step("check", async () => {
       const taken = await op.hand(node, openMs).catch((error: unknown) => {
         throw new Refusal("node-lost", `${node}: ${error instanceof Error ? error.message : error}`);
       });
-      const status = await taken.status(openMs);
+      const status = await statusWithEpoch(taken, openMs);
       if (status.serverUuid !== op.state.primaryUuid)
         throw new Refusal(
           "state-changed",
           `${node} is server ${status.serverUuid}, the state names ${op.state.primaryUuid}`,
         );
+      heedEpoch(op, new Map([...carriersOf(op.intent.nodes), [node, status]]));
       return {
-        value: { hand: taken, startedUnixS: status.startedUnixS },
+        value: { hand: taken, startedUnixS: status.startedUnixS, carried: status.epoch },
         summary: `${node} is the server that the state names`,
         detail: {
           serverUuid: status.serverUuid,
@@ -56,6 +58,8 @@ export async function reopen(op: Operation): Promise<void> {
       await op.change(end(opened, "completed", null, op.ports.nowUnixMs()));
       return { value: null, summary: `${node} accepts writes again` };
     });
+    // A promotion that was lost before its first write is made whole; else it is there already.
+    await markEpoch(op, hand, op.declared.policy.deadlines.proveMs, carried).catch(() => undefined);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     await op.change(end(op.state, "blocked", error.code, op.ports.nowUnixMs()));

@@ -15,6 +15,7 @@ import {
 import { adopt } from "./adopt.ts";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { degrade, restore } from "./degrade.ts";
+import { carriersOf, heedEpoch, lookForEpochs, withInstallation } from "./epoch.ts";
 import { failover } from "./failover.ts";
 import { meant } from "./identity.ts";
 import { Operation, type Ports } from "./operation.ts";
@@ -97,11 +98,13 @@ export async function runIntent(
   const who = found === null ? null : meant(intent, declared, found.value, ports.vouches(intent.cluster));
   const op = new Operation(intent, who?.declared ?? declared, found, ports, entry === "take-over");
   onOperation(op);
+  if (entry === "take-over" && (await isOfThePast(op))) return { entry, operation: op, left: true };
   try {
     if (intent.kind === "adopt") await adopt(op);
     else {
       await op.step("claim", async () => {
         if (entry === "fresh") {
+          await heedEpochs(op);
           await heedBrakes(op);
           if (who !== null) await heedIdentity(op, who.refusal);
           if (intent.kind === "failover") {
@@ -118,7 +121,7 @@ export async function runIntent(
           entry === "take-over"
             ? takeOver(op.state, ports.executor)
             : claim(op.state, intent, ports.executor, ports.nowUnixMs(), beforeOf(intent));
-        await op.change(next);
+        await op.change(withInstallation(op, next));
         return {
           value: null,
           summary:
@@ -187,6 +190,41 @@ async function heedIdentity(op: Operation, refusal: ReturnType<typeof meant>["re
   const { intent, ports } = op;
   await op.change(declined(op.state, intent, ports.executor, refusal.code, ports.nowUnixMs()));
   throw new Refusal(refusal.code, `nothing was touched: ${refusal.reason}`);
+}
+
+/** The state that the order leaves does not fit what the nodes carry: nothing is begun. */
+async function heedEpochs(op: Operation): Promise<void> {
+  try {
+    heedEpoch(op, carriersOf(op.intent.nodes));
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    await op.change(declined(op.state, op.intent, op.ports.executor, error.code, op.ports.nowUnixMs()));
+    throw error;
+  }
+}
+
+/**
+ * An operation that a restored state names as running may have ended long since: every node is asked before anything is opened in its name.
+ * It is left as it stands, and comes again: by then somebody has put the state right.
+ */
+async function isOfThePast(op: Operation): Promise<boolean> {
+  const { cluster, intent } = op;
+  try {
+    heedEpoch(op, await lookForEpochs(op));
+    return false;
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    op.alert({
+      severity: "critical",
+      code: error.code,
+      title: `${cluster}: ${intent.kind} ${intent.operation} is not gone on with (${error.code})`,
+      summary: `${error.message}. Nothing was touched.`,
+      action: `baton status ${cluster} says what the nodes carry; baton recover ${cluster} proposes the state that fits them.`,
+      node: intent.node,
+    });
+    await op.letGo(PUBLISH_MS);
+    return true;
+  }
 }
 
 /** Its claim came too late, and nobody else has begun it. */

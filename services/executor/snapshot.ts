@@ -2,6 +2,7 @@
 import type { Event, NodeStatus } from "@baton/contracts";
 import type { Row } from "@baton/mysql";
 import { beside } from "./beside.ts";
+import { statusWithEpoch } from "./epoch.ts";
 import { ours } from "./identity.ts";
 import type { Operation } from "./operation.ts";
 
@@ -24,7 +25,7 @@ export async function lookAtAll(op: Operation): Promise<Map<string, Look>> {
     names.map(async (node) => {
       const look = await beside(op, node, async (hand): Promise<Look> => {
         const d = hand.dialect;
-        const status = await hand.status(LOOK_MS);
+        const status = await statusWithEpoch(hand, LOOK_MS);
         // Only for whoever reads the audit: a node that will not say is not away.
         const [sessions, position] = await hand.run([d.sessions(most), d.position], LOOK_MS).catch(() => []);
         return { status, position: position?.[0] ?? null, sessions: sessions ?? [] };

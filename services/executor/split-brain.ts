@@ -8,6 +8,7 @@ import type { GtidSet } from "@baton/mysql";
 import { ackersOf, arbitrate, commit, downtimesOf, end, heldBy, type Ruling } from "@baton/protocol";
 import { handOn } from "./ask-node.ts";
 import { applyReceived, carryForward } from "./carry-forward.ts";
+import { heedEpoch } from "./epoch.ts";
 import { shut } from "./fence-primary.ts";
 import { assertHoldsMark, openAgain } from "./open.ts";
 import type { Operation } from "./operation.ts";
@@ -48,6 +49,7 @@ async function stop(op: Operation) {
   const { fenceMs } = op.declared.policy.deadlines;
   const { primary, undecided = [] } = op.state;
   const looks = await lookAtAll(op);
+  heedEpoch(op, new Map([...looks].map(([node, look]) => [node, look.status])));
   const downtimes = downtimesOf(await op.ports.brakes(op.cluster), op.ports.nowUnixMs());
   const rivals = rivalsOf(op, looks).filter((node) => !downtimes.has(node));
   const beyondReach = Object.keys(op.declared.nodes).filter(

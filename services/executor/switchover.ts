@@ -6,6 +6,7 @@ import type { NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
 import { ackersOf, commit, downtimesOf, forbidding, planSwitchover } from "@baton/protocol";
 import { carryForward, redirect } from "./carry-forward.ts";
+import { heedEpoch, statusWithEpoch } from "./epoch.ts";
 import { freeze } from "./freeze.ts";
 import { givePenBack } from "./give-pen-back.ts";
 import type { Hand } from "./hand.ts";
@@ -95,13 +96,14 @@ async function preflight(op: Operation) {
     Object.keys(op.declared.nodes).map(async (node) => {
       try {
         const hand = await op.hand(node, fenceMs);
-        statuses.set(node, await hand.status(fenceMs));
+        statuses.set(node, await statusWithEpoch(hand, fenceMs));
         hands.set(node, hand);
       } catch {
         // One that cannot be reached is missing in the plan, which says what follows from that.
       }
     }),
   );
+  heedEpoch(op, statuses);
   const primary = op.intent.node;
   const old = hands.get(primary);
   const [rows] = (await old?.run(old.dialect.obstacles, fenceMs)) ?? [];

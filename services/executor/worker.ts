@@ -66,6 +66,7 @@ export class Worker {
         },
       }),
       await bus.bucket("baton_state").watch({
+        whenLost: "tell",
         onChange: (cluster, value, revision) => {
           if (value === null) this.#states.delete(cluster);
           else this.#states.set(cluster, { value, revision });
