@@ -1,9 +1,10 @@
-import { MESSAGES } from "@baton/contracts";
+import { MESSAGES, OperationKind } from "@baton/contracts";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, headers, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { z } from "zod";
 import { buses, type TestBus } from "./buses.testkit.ts";
-import { LeftToAnother } from "./consume.ts";
+import { LeftForLater, LeftToAnother } from "./consume.ts";
 import { startNats, type TestNats, until } from "./nats-server.testkit.ts";
 import { intentOf } from "./payloads.testkit.ts";
 
@@ -175,6 +176,68 @@ test("a malformed message is counted, said and taken away for good", async () =>
   expect(got).toEqual([7]);
   expect(b.counts["rejected intent"]).toBe(2);
   await until(async () => (await unacked(o.durable)).unacked === 0);
+});
+
+/** As a later version appends it, whose words this one does not know. */
+function appendLater(cluster: string, o: Record<string, unknown>): void {
+  const all = headers();
+  const event = { "ce-specversion": "1.0", "ce-id": "1", "ce-source": "later", "ce-type": "baton.v1.intent" };
+  for (const [k, v] of Object.entries({ ...event, "ce-time": new Date().toISOString() })) all.set(k, v);
+  const body = JSON.stringify({ ...intentOf({ cluster }), ...o });
+  stranger.publish(`baton.v1.intent.${cluster}`, body, { headers: all });
+}
+
+/** A version that knows one kind of intent more. */
+const LATER_INTENT = {
+  ...MESSAGES.intent,
+  schema: MESSAGES.intent.schema.extend({ kind: z.enum([...OperationKind.options, "members"]) }),
+} as unknown as typeof MESSAGES.intent;
+
+test("an intent of an unknown kind is said once, holds nobody up, and goes to one who knows it", async () => {
+  const [old, later] = [await bus("old"), await bus("later")];
+  const { cluster, o } = fresh();
+  const byOld: string[] = [];
+  const byLater: string[] = [];
+  await old.consume([MESSAGES.intent], o, async (_m, intent) => void byOld.push(intent.kind));
+  appendLater(cluster, { kind: "members" });
+  await until(() => old.lines.some(({ message }) => message.includes("is left to whoever can handle it")));
+  await append(old, cluster, 7);
+  await until(() => byOld.length === 1);
+  // It has come to the old one again by now, or does so while the new one is made.
+  await later.consume([LATER_INTENT], o, async (_m, intent) => void byLater.push(intent.kind));
+  await until(() => byLater.length === 1);
+  await until(async () => (await unacked(o.durable)).unacked === 0);
+  expect([byOld, byLater]).toEqual([["failover"], ["members"]]);
+  expect(old.lines.filter(({ level }) => level === "warn")).toHaveLength(1);
+  expect(old.counts["rejected intent"]).toBeUndefined();
+});
+
+test("what is wrong beside its words is malformed, whoever reads it", async () => {
+  const b = await bus("b");
+  const { cluster, o } = fresh();
+  await b.consume([MESSAGES.intent], o, async () => {});
+  appendLater(cluster, { kind: "members", epoch: "one" });
+  appendLater(cluster, { kind: 7 });
+  await until(() => b.counts["rejected intent"] === 2);
+  await until(async () => (await unacked(o.durable)).unacked === 0);
+});
+
+test("what a handler leaves for later comes again, and is taken away when nobody can handle it for long", async () => {
+  const b = await bus("b");
+  const { cluster, o } = fresh();
+  let calls = 0;
+  await b.consume([MESSAGES.intent], { ...o, laterDeliveries: 3 }, async (_m, intent) => {
+    calls += 1;
+    throw new LeftForLater(`${intent.cluster} is not declared`);
+  });
+  await append(b, cluster);
+  await until(() => b.counts["rejected intent"] === 1);
+  await until(async () => (await unacked(o.durable)).unacked === 0);
+  expect(calls).toBe(3);
+  expect(b.lines.filter(({ level }) => level === "warn").map(({ message }) => message)).toEqual([
+    expect.stringMatching(/is left to whoever can handle it.*is not declared/),
+    expect.stringMatching(/is dropped.*is not declared/),
+  ]);
 });
 
 test("a consumer that somebody deletes is made again", async () => {

@@ -37,6 +37,8 @@ export interface ConsumeOptions {
   ackWaitMs: number;
   /** Handlers at a time, in this process. */
   concurrency: number;
+  /** How often a message comes that nobody can handle, before it is taken away. Default: `LATER_DELIVERIES`. */
+  laterDeliveries?: number | undefined;
   /** Where a durable that is new begins. Default: all that the stream holds. */
   deliver?: "all" | "new" | undefined;
 }
@@ -56,6 +58,17 @@ export class LeftToAnother extends Error {
   constructor(why: string) {
     super(why);
     this.name = "LeftToAnother";
+  }
+}
+
+/**
+ * Thrown by a handler that cannot do anything about its message now, though another may, or it itself later: it is given back, and comes again,
+ * to whoever is free, at most `laterDeliveries` times.
+ */
+export class LeftForLater extends Error {
+  constructor(why: string) {
+    super(why);
+    this.name = "LeftForLater";
   }
 }
 
@@ -80,6 +93,12 @@ const AFTER_ABORT_MS = 1_000;
 const LONGEST_NAK_MS = 30_000;
 /** Of all who share the durable; above the sum of their concurrencies. */
 const MAX_UNACKED = 1_000;
+/** What nobody can handle by then, after some twelve minutes, is taken away: it must not stand in the way of the rest for ever. */
+const LATER_DELIVERIES = 30;
+/** More than these at a time are no work of a later version but a flood; they would fill up what may be unacknowledged. */
+const MOST_LEFT = MAX_UNACKED / 2;
+/** Longer than one comes again: whoever has it by then, it is not here. */
+const LEFT_MS = 900_000;
 
 export async function consume<M extends MessageDefinition>(
   link: Link,
@@ -98,6 +117,8 @@ export async function consume<M extends MessageDefinition>(
     idle_heartbeat: nanos(HEARTBEAT_MS),
   });
   const inbox = createInbox();
+  /** Messages that were left for later here, by their place in the stream, and since when. */
+  const left = new Map<number, number>();
   let pullNumber = 0;
   let waiting = false;
   let stopping = false;
@@ -208,6 +229,15 @@ export async function consume<M extends MessageDefinition>(
     }
     const opened = open(message, msg.subject, msg.headers, msg.data);
     if (!opened.ok) {
+      if (opened.reason === "unknown-word") {
+        leaveForLater(
+          msg,
+          delivery,
+          type,
+          `a later version of Baton may know what it says: ${opened.detail}`,
+        );
+        return;
+      }
       rejects.reject(type, msg.subject, opened);
       settle(msg, `+TERM malformed: ${opened.reason}`);
       return;
@@ -221,17 +251,47 @@ export async function consume<M extends MessageDefinition>(
     const alive = setInterval(working, o.ackWaitMs / 3);
     try {
       await handler(message, opened.payload, meta, { working, signal: aborter.signal });
+      left.delete(delivery.streamSequence);
       await acknowledge(msg, type);
     } catch (error) {
       if (error instanceof LeftToAnother) return;
-      const againMs = aborter.signal.aborted
-        ? 0
-        : Math.min(LONGEST_NAK_MS, 250 * 2 ** Math.min(delivery.delivered, 10));
+      if (error instanceof LeftForLater) {
+        leaveForLater(msg, delivery, type, error.message);
+        return;
+      }
+      const againMs = aborter.signal.aborted ? 0 : nakDelayMs(delivery.delivered);
       settle(msg, againMs === 0 ? "-NAK" : `-NAK ${JSON.stringify({ delay: nanos(againMs) })}`);
       rejects.fail(type, msg.subject, error, `it is tried again in ${againMs} ms`);
     } finally {
       clearInterval(alive);
     }
+  }
+
+  /** Said once for each message, when it is left and when it is given up. */
+  function leaveForLater(msg: Msg, delivery: Delivery, type: string, why: string): void {
+    const { streamSequence, delivered } = delivery;
+    const said = left.has(streamSequence);
+    const about = { type, subject: msg.subject, streamSequence, delivered };
+    if (delivered >= (o.laterDeliveries ?? LATER_DELIVERIES) || (!said && left.size >= MOST_LEFT)) {
+      left.delete(streamSequence);
+      link.metrics.count("rejected", type);
+      link.log.warn(
+        about,
+        `A ${type} message on ${msg.subject} is dropped, since nobody can handle it: ${why}`,
+      );
+      settle(msg, "+TERM nobody can handle it");
+      return;
+    }
+    if (!said) {
+      for (const [sequence, sinceMs] of left)
+        if (performance.now() - sinceMs > LEFT_MS) left.delete(sequence);
+      left.set(streamSequence, performance.now());
+      link.log.warn(
+        about,
+        `A ${type} message on ${msg.subject} is left to whoever can handle it, for some minutes: ${why}`,
+      );
+    }
+    settle(msg, `-NAK ${JSON.stringify({ delay: nanos(nakDelayMs(delivered)) })}`);
   }
 
   /** Until JetStream confirms it: a lost ack would run the handler again. */
@@ -278,6 +338,10 @@ export async function consume<M extends MessageDefinition>(
       return stopped;
     },
   };
+}
+
+function nakDelayMs(delivered: number): number {
+  return Math.min(LONGEST_NAK_MS, 250 * 2 ** Math.min(delivered, 10));
 }
 
 /** Idempotent. What cannot be changed of an older one stays as it is. */

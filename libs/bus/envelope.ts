@@ -19,7 +19,8 @@ export interface Envelope {
   traceparent: string | null;
 }
 
-export type RejectReason = "size" | "headers" | "json" | "schema" | "subject";
+/** `unknown-word`: all that is wrong is a word that this version does not know, where one of several stands; a later one may. */
+export type RejectReason = "size" | "headers" | "json" | "schema" | "unknown-word" | "subject";
 
 export type Opened<T> =
   | { ok: true; payload: T; envelope: Envelope }
@@ -97,8 +98,15 @@ export function openBody<S extends z.ZodType>(
     return no("json", `its body of ${data.length} bytes is not JSON`);
   }
   const checked = schema.safeParse(json);
-  if (!checked.success) return no("schema", firstIssue(checked.error));
+  if (!checked.success)
+    return no(onlyUnknownWords(checked.error, json) ? "unknown-word" : "schema", firstIssue(checked.error));
   return { ok: true, payload: checked.data, envelope };
+}
+
+function onlyUnknownWords(error: z.ZodError, json: unknown): boolean {
+  const at = (path: readonly PropertyKey[]) =>
+    path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key], json);
+  return error.issues.every(({ code, path }) => code === "invalid_value" && typeof at(path) === "string");
 }
 
 function openHeaders(type: string, headers: MsgHdrs | undefined): Envelope | string {

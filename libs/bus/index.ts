@@ -5,6 +5,7 @@ export {
   type ConsumeOptions,
   type Consumer,
   type Control,
+  LeftForLater,
   LeftToAnother,
 } from "./consume.ts";
 export { type Loss, lossInWords } from "./guard-streams.ts";

@@ -1,5 +1,5 @@
 /** The executor's shell: takes intents from the stream, keeps the warm copies, runs one operation a cluster at a time. */
-import { type Consumer, LeftToAnother } from "@baton/bus";
+import { type Consumer, LeftForLater, LeftToAnother } from "@baton/bus";
 import {
   ALL_CLUSTERS,
   type Brake,
@@ -149,13 +149,11 @@ export class Worker {
     const { bus, log, instance } = this.#ctx;
     const declared =
       this.#declared.get(intent.cluster) ?? (await bus.bucket("baton_clusters").get(intent.cluster))?.value;
-    if (declared === undefined) {
-      log.warn(
-        { cluster: intent.cluster, operation: intent.operation },
-        `${intent.cluster} is not declared any more: its intent is dropped`,
+    // Dropped, the operation that it began would stand for ever; and what was taken back may be declared again.
+    if (declared === undefined)
+      throw new LeftForLater(
+        `${intent.cluster} is not declared, so ${intent.operation} cannot go on: baton apply -c baton.yaml declares it`,
       );
-      return;
-    }
     const locks = bus.bucket("baton_locks");
     if (redelivered) {
       // An operation that gave way to another is gone on with only when that one is over.
