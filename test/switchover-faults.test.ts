@@ -1,5 +1,6 @@
 /** Faults in the middle of a switchover. Expectation: before the commit the primary gets its pen back, after it a successor goes on. */
-import { monotonicMs } from "@baton/lab";
+import { readFileSync } from "node:fs";
+import { monotonicMs, type Writer } from "@baton/lab";
 import { afterEach, expect, it } from "vitest";
 import { type Stage, startStage } from "./stage.ts";
 
@@ -165,4 +166,48 @@ it("a backup's lock forbids it; a statement that does not end and a transaction 
   await s.whole();
   for (const node of s.lab.nodes)
     expect(await node.query("SELECT id FROM app.writes WHERE server = 'x'")).toEqual([]);
+});
+
+/** NATS stands still from when the executor has come to `point`, with the primary frozen. */
+async function withoutNatsAt(point: string): Promise<{ s: Stage; writer: Writer; operation: string }> {
+  stage = await startStage({ env: { executor: { BATON_FAULT_POINT: `${point}=pause` } } });
+  const s = stage;
+  const writer = await writing(s);
+  const operation = await order(s, "n2");
+  const executor = s.system.program("executor-1");
+  await s.until("the executor stands at its point", () =>
+    /^\d+ \(.*\) T/.test(readFileSync(`/proc/${executor.pid}/stat`, "utf8")) ? true : null,
+  );
+  expect(await role(s, "n1")).toMatchObject({ sro: 1 });
+  s.lab.nats.servers[0]?.hang();
+  return { s, writer, operation };
+}
+
+it("NATS goes away as the commit is sent: the primary writes again meanwhile, and whatever NATS has taken, no write is lost", async () => {
+  const { s, writer, operation } = await withoutNatsAt("before:commit");
+  writer.fault(monotonicMs());
+  s.system.program("executor-1").resume();
+  await writer.recovered(20_000);
+  expect(await role(s, "n1")).toEqual({ sro: 0, source: 1 });
+  expect(await role(s, "n2")).toMatchObject({ sro: 1 });
+  s.lab.nats.servers[0]?.resume();
+  expect((await ended(s, operation)).outcome).toMatch(/^(completed|rolled-back)$/);
+  await goOnAndProve(writer);
+  const { primary } = await s.whole();
+  for (const node of ["n1", "n2"])
+    expect(await role(s, node)).toMatchObject({ sro: node === primary ? 0 : 1 });
+  expect(s.events.filter((e) => e.type === "node-quarantined")).toEqual([]);
+});
+
+it("NATS and the candidate go away while the primary is frozen: it is opened again without NATS", async () => {
+  const { s, writer, operation } = await withoutNatsAt("after:freeze");
+  await s.lab.node("n2").kill();
+  s.system.program("executor-1").resume();
+  await s.until("the primary is opened", async () => ((await role(s, "n1"))?.sro === 0 ? true : null));
+  s.lab.nats.servers[0]?.resume();
+  expect(await ended(s, operation)).toMatchObject({ outcome: "rolled-back" });
+  await goOnAndProve(writer);
+  expect(await s.status()).toMatchObject({ primary: "n1", phase: "steady" });
+  await s.lab.node("n2").start();
+  await s.whole();
 });

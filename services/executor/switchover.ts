@@ -6,14 +6,16 @@ import type { NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
 import { ackersOf, commit, downtimesOf, forbidding, planSwitchover } from "@baton/protocol";
 import { carryForward, redirect } from "./carry-forward.ts";
+import { closeAgain } from "./close-again.ts";
 import { heedEpoch, statusWithEpoch } from "./epoch.ts";
 import { freeze } from "./freeze.ts";
 import { givePenBack } from "./give-pen-back.ts";
 import type { Hand } from "./hand.ts";
 import { assertHoldsMark } from "./open.ts";
 import type { Operation } from "./operation.ts";
-import { Refusal } from "./refusal.ts";
+import { Refusal, Superseded } from "./refusal.ts";
 import { applyBeforeStanding } from "./relay-logs.ts";
+import { FROZEN_MOST_MS, Thaw } from "./thaw.ts";
 
 /** The candidate is close enough when it applies in so long what the primary had a moment ago; each turn asks for less. */
 const CLOSE_MS = 20;
@@ -27,15 +29,34 @@ export async function switchover(op: Operation): Promise<void> {
   if (op.state.phase === "fencing") {
     const touched: Touched = { frozen: op.takenOver, stopped: op.takenOver, moved };
     try {
-      if (op.takenOver) throw new Refusal("executor-lost", "the executor died before the point of no return");
-      held = await towardsCommit(op, touched);
+      const made = await commitOrRefusal(op, touched);
+      if (made instanceof Refusal) return await givePenBack(op, made, touched);
+      held = made;
     } catch (error) {
-      if (!(error instanceof Refusal) || op.state.phase !== "fencing") throw error;
-      await givePenBack(op, error, touched);
-      return;
+      // Its sessions end with it, and nobody can say when it is gone on with.
+      if (!(error instanceof Superseded)) await touched.thaw?.now();
+      throw error;
+    } finally {
+      await touched.thaw?.settle();
     }
   }
+  if (op.takenOver) await closeAgain(op);
   await carryForward(op, held, moved);
+}
+
+/** What the candidate holds, once the commit is written; else why it was not even tried. @throws what leaves that open */
+async function commitOrRefusal(op: Operation, touched: Touched): Promise<GtidSet | Refusal> {
+  if (op.takenOver)
+    return new Refusal(
+      "executor-lost",
+      "the executor that began it died, or was cut off from NATS, before the point of no return",
+    );
+  try {
+    return await towardsCommit(op, touched);
+  } catch (error) {
+    if (error instanceof Refusal && op.state.phase === "fencing") return error;
+    throw error;
+  }
 }
 
 /** What this operation has changed so far. */
@@ -45,6 +66,8 @@ export interface Touched {
   stopped: boolean;
   /** Replicas that were pointed at the candidate. */
   readonly moved: Set<string>;
+  /** Lets the primary go on when NATS does not answer. */
+  thaw?: Thaw;
 }
 
 /** What the candidate holds, when it is committed. */
@@ -55,6 +78,10 @@ async function towardsCommit(op: Operation, touched: Touched): Promise<GtidSet> 
   await op.step("repoint", () => moveSpare(op, candidate, spare, touched.moved));
   await op.step("catch-up", () => comeClose(op, old, candidate));
 
+  // Nothing is frozen while NATS is away already.
+  await op.confirmMine();
+  const thaw = new Thaw(op, old, candidate, touched.moved);
+  touched.thaw = thaw;
   const frozen = await op
     .step("freeze", async () => {
       touched.frozen = true;
@@ -74,11 +101,21 @@ async function towardsCommit(op: Operation, touched: Touched): Promise<GtidSet> 
   const held = GtidSet.parse(status.executed);
   assertHoldsMark(op, candidate.node, held);
   await op.step("commit", async () => {
+    if (thaw.due)
+      throw new Refusal(
+        "deadline-exceeded",
+        `${old.node} was to be frozen for ${FROZEN_MOST_MS / 1_000} s at most, and this was over before its role could be passed on`,
+      );
+    thaw.sending();
     touched.stopped = true;
     // It has received all that there is; stopped while the state is written, it costs no client a moment.
     void candidate.run(candidate.dialect.stopReceiver, openMs).catch(() => undefined);
     const opening = { ...op.state, primaryStartedUnixS: status.startedUnixS };
     await op.change(commit(opening, candidate.node, status.serverUuid, op.ports.nowUnixMs()));
+    if (await thaw.settle())
+      throw new Error(
+        `NATS took ${candidate.node} for the primary only after ${FROZEN_MOST_MS / 1_000} s; ${old.node} has been let go on meanwhile and is frozen anew`,
+      );
     return {
       value: null,
       summary: `${candidate.node} is the primary of epoch ${op.epoch}; from here there is no way back`,
