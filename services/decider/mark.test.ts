@@ -229,6 +229,22 @@ describe("a primary that has lost history", () => {
     expect(s.orders()).toEqual(["failover n1"]);
   });
 
+  it("is not reopened either when the replica that showed it has died meanwhile", () => {
+    const s = calm();
+    s.refused("n1");
+    s.refused("n2");
+    replica(s, "n3", 12, lost);
+    s.wait(500);
+    back(s, 10);
+    replica(s, "n3", 12, lost);
+    back(s, 10);
+    s.refused("n3");
+    s.wait(4_000);
+    back(s, 10);
+    expect(s.code()).toBe("primary-lost-history");
+    expect(s.orders()).toEqual([]);
+  });
+
   it("is reopened as ever when it holds all", () => {
     const s = calm();
     for (const n of ["n2", "n3"]) replica(s, n, 10, lost);

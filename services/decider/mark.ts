@@ -288,7 +288,7 @@ function noteLost(
   const state = (picture.state as NonNullable<Picture["state"]>).value;
   const executed = GtidSet.parse(status.executed);
   const forgone = GtidSet.parse(state.forgone?.gtids ?? "");
-  const known = requiredOf(GtidSet.parse(history.executed), state);
+  const required = requiredOf(GtidSet.parse(history.executed), state);
   const own = [...reachedStatuses(picture, now, s)]
     .filter(([node]) => node !== state.primary && picture.declared?.nodes[node] !== undefined)
     .map(
@@ -296,14 +296,16 @@ function noteLost(
         [node, heldBy(of).onlyFrom(status.serverUuid).subtract(forgone).subtract(executed)] as const,
     )
     .filter(([, set]) => !set.isEmpty());
-  const gap = own.reduce((all, [, set]) => all.union(set), known.subtract(executed));
+  const gap = own.reduce((all, [, set]) => all.union(set), required.subtract(executed));
   if (gap.isEmpty()) return history.lost === null ? history : { ...history, lost: null };
   const { lost } = history;
   // What was missing then and is still.
   const still = lost === null ? GtidSet.empty : gap.intersect(GtidSet.parse(lost.missing));
   const missing = still.isEmpty() ? gap : still;
+  // Who holds it may be away when the primary is to be opened: the mark remembers.
+  const known = hasRestarted(picture, status) ? raise(history, missing.toString(), now) : history;
   return {
-    ...history,
+    ...known,
     lost: {
       missing: missing.toString(),
       holders: own.filter(([, set]) => !set.intersect(missing).isEmpty()).map(([node]) => node),
@@ -329,11 +331,7 @@ export function lostNow(picture: Picture): string | null {
       ? "that it was seen to have executed"
       : `of its own, which ${lost.holders.join(", ")} hold`
   }`;
-  // A server that starts commits all that its binary log holds before anybody can ask it: what is missing then is gone.
-  const opened = picture.openedStartS ?? picture.state?.value.primaryStartedUnixS;
-  const restarted =
-    picture.endedSinceOpen || (opened !== undefined && !isSameStart(opened, status.startedUnixS));
-  if (status.readOnly && restarted) return words;
+  if (hasRestarted(picture, status)) return words;
   if (lost.untilMs - lost.sinceMs < LOST_STANDS_MS) return null;
   if (status.readOnly) return words;
   const grown = !GtidSet.parse(status.executed)
@@ -341,6 +339,16 @@ export function lostNow(picture: Picture): string | null {
     .onlyFrom(status.serverUuid)
     .isEmpty();
   return status.semiSync?.waiting === 0 || grown ? words : null;
+}
+
+/**
+ * It is closed and its start is another than when it was open. A server that starts commits all that its binary log holds before anybody
+ * can ask it: what is missing then is gone.
+ */
+function hasRestarted(picture: Picture, status: NodeStatus): boolean {
+  const opened = picture.openedStartS ?? picture.state?.value.primaryStartedUnixS;
+  const another = opened !== undefined && !isSameStart(opened, status.startedUnixS);
+  return status.readOnly && (picture.endedSinceOpen || another);
 }
 
 /** The mark that a plan is to reckon with, without what was given up: while the primary lives, as old as the oldest sample of a replica. */
