@@ -104,7 +104,7 @@ export function drawPlan(random: Random): Plan {
   return { shape, faults, healMs: lastMs + random.logBetween(200, 5_000) };
 }
 
-/** An older disk lacks more than the high-water mark can be behind (docs/decisions/0017). */
+/** An older disk lacks more than the high-water mark can be behind (docs/decisions/0018). */
 const OLDER_MS = { least: 1_500, most: 6_000 };
 
 /** From a source of its own, so that what was drawn before is drawn as ever: the first death of the first primary may cost it a tail. */

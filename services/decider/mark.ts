@@ -1,7 +1,7 @@
 /**
  * What this decider knows of the primary's history: the high-water mark, whether each acknowledged write is proven to be held by k
  * replicas, and whether the primary has lost what it was seen to hold. Kept in `baton_marks`, so that a decider that has just started knows
- * what the one before it saw. Pure. (SAFETY.md, "What the promises rest on"; docs/decisions/0017)
+ * what the one before it saw. Pure. (SAFETY.md, "What the promises rest on"; docs/decisions/0018)
  */
 import type { DiagnosisCode, Mark, NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";

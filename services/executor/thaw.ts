@@ -1,6 +1,6 @@
 /**
  * A primary that a switchover has frozen waits for NATS no longer than clients may: after two seconds it takes writes again, whatever
- * NATS does (docs/decisions/0017). Until the commit was sent nobody can have passed its role on. Once it was sent it may be stored
+ * NATS does (docs/decisions/0019). Until the commit was sent nobody can have passed its role on. Once it was sent it may be stored
  * though the answer is lost; then the primary may write only where each of its writes needs the candidate's ack, so that whoever
  * carries the operation forward has all of them, and ends them by stopping that one receiver (close-again.ts).
  */
