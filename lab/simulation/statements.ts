@@ -31,6 +31,7 @@ export type Select =
   | "client-sessions"
   | "sessions"
   | "position"
+  | "channel-settings"
   | "canary";
 
 const EXACT = new Map<string, Statement>([
@@ -46,6 +47,7 @@ const EXACT = new Map<string, Statement>([
   [mysql84.obstacles, { type: "select", what: "obstacles" }],
   [mysql84.clientSessions, { type: "select", what: "client-sessions" }],
   [mysql84.position, { type: "select", what: "position" }],
+  [mysql84.channelSettings as string, { type: "select", what: "channel-settings" }],
   [mysql84.stopReceiver, { type: "replica", verb: "stop", receiver: true, applier: false }],
   [mysql84.startReceiver, { type: "replica", verb: "start", receiver: true, applier: false }],
   [mysql84.startApplier, { type: "replica", verb: "start", receiver: false, applier: true }],

@@ -299,6 +299,27 @@ export const REFUSALS = {
     meaning: "The node could not be made to receive from the primary; the record names the server's error.",
     action: "Baton tries again by itself. When the primary has purged what it lacks, rebuild the node.",
   },
+  "relay-log-unapplied": {
+    severity: "critical",
+    meaning:
+      "A node has received transactions that it does not apply, and too few other members hold them: pointing it at another source would delete what may be the only copy of an acknowledged write.",
+    action:
+      "Nothing was changed. Mend its applier (the record has its error and the GTIDs), or start the members that hold them; Baton tries again by itself.",
+  },
+  "handover-unproven": {
+    severity: "critical",
+    meaning:
+      "A node is to be quarantined or rebuilt, and too few other members were read to hold what it may have acknowledged: without it acknowledged writes might be found nowhere.",
+    action:
+      "It goes on counting as a member. Start the members that the record names, or let them catch up; Baton tries again by itself.",
+  },
+  "not-whole": {
+    severity: "critical",
+    meaning:
+      "A node follows the primary and lacks a part of the history that its receiver does not bring: its data were lost or emptied under its old server id, whose events a receiver leaves out.",
+    action:
+      "It acknowledges nothing and is not promoted. `baton rebuild <cluster> <node>`; with policy.rebuild: auto Baton does it by itself.",
+  },
   "no-donor": {
     severity: "warning",
     meaning:

@@ -105,6 +105,12 @@ export const ClusterState = z.object({
     .describe(
       "nodes whose data a rebuild has begun to replace, and when (seconds, the node's own clock): only a rebuild leads them home",
     ),
+  hollow: z
+    .array(Name)
+    .optional()
+    .describe(
+      "quarantined nodes that lack a part of the history which following does not bring: only a rebuild leads them home",
+    ),
   degraded: z
     .object({ sinceUnixMs: UnixMs, executed: GtidSetText })
     .optional()

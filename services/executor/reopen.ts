@@ -4,9 +4,9 @@
  */
 import { end, penOf } from "@baton/protocol";
 import { applyAll } from "./carry-forward.ts";
+import { forgetChannel } from "./channel.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
-import { standStill } from "./stand-still.ts";
 
 export async function reopen(op: Operation): Promise<void> {
   const node = op.state.primary;
@@ -41,10 +41,7 @@ export async function reopen(op: Operation): Promise<void> {
       });
     await op.step("open", async () => {
       await hand.run(hand.dialect.openPrimary(penOf(op.declared.policy, op.state)), openMs);
-      if (channel) {
-        await standStill(hand, openMs);
-        await hand.run(hand.dialect.resetReplication, openMs);
-      }
+      if (channel) await forgetChannel(op, hand);
       const opened = { ...op.state, primaryStartedUnixS: startedUnixS };
       await op.change(end(opened, "completed", null, op.ports.nowUnixMs()));
       return { value: null, summary: `${node} accepts writes again` };
