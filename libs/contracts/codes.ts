@@ -121,6 +121,13 @@ export const DIAGNOSES = {
     meaning: "A node that is not the primary accepts writes.",
     action: "Baton shuts it, compares it, and leads it home or quarantines it.",
   },
+  "replica-hollow": {
+    severity: "critical",
+    meaning:
+      "A replica follows the primary and lacks transactions that following does not bring: its data were emptied or lost under its old server id, and a receiver leaves out events of its own id.",
+    action:
+      "Baton lets it acknowledge nothing and quarantines it. `baton rebuild <cluster> <node>`; with policy.rebuild: auto Baton does it by itself.",
+  },
   "errant-gtid": {
     severity: "warning",
     meaning: "A node that is out of its place holds transactions that the primary's history has not.",
@@ -196,6 +203,7 @@ export const RepairCode = z.enum([
   "replica-wrong-source",
   "replication-error",
   "replication-stopped",
+  "replica-hollow",
   "gtid-drift",
 ]) satisfies z.ZodType<DiagnosisCode>;
 export type RepairCode = z.infer<typeof RepairCode>;

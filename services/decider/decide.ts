@@ -336,8 +336,8 @@ function nodeToRebuild(picture: Picture, now: number, s: Settings): string | nul
     const begun = unbuilt?.[node] !== undefined;
     if (!begun && declared.policy.rebuild !== "auto") continue;
     // A clean one is led home without a copy.
-    if (!begun && !placeReplica(picture, node, known.status, executed).problems.includes("errant-gtid"))
-      continue;
+    const { problems } = placeReplica(picture, node, known.status, executed);
+    if (!begun && !problems.includes("errant-gtid") && !problems.includes("replica-hollow")) continue;
     const facts = { declared, primary, primaryUuid, quarantined, node, named: null, statuses, downtimes };
     if (chooseDonor(facts).ok) return node;
   }

@@ -86,7 +86,7 @@ async function acknowledge(op: Operation, hand: Hand): Promise<string> {
   const { openMs } = op.declared.policy.deadlines;
   const d = hand.dialect;
   const before = await hand.status(openMs);
-  if (before.semiSync?.replica === false && before.flavour === "mysql") {
+  if (before.semiSync?.replica === false && before.replica?.receiver === "on") {
     await joinAsAcker(op, hand, op.state.primary);
     return `${hand.node} has a replica's semi-sync settings`;
   }
