@@ -2,9 +2,9 @@
  * The decider's core: one input in, the next picture and what is to be done out. Pure: every decider that sees the
  * same inputs orders the same operation, by the same name.
  */
-import type { Diagnosis, DiagnosisCode, OperationKind, RepairCode, Vouch } from "@baton/contracts";
+import type { Diagnosis, DiagnosisCode, OperationKind, RepairCode } from "@baton/contracts";
 import { DIAGNOSES } from "@baton/contracts";
-import { chooseDonor, isCalm, isSameStart, nextVouch } from "@baton/protocol";
+import { chooseDonor, isCalm, isSameStart } from "@baton/protocol";
 import { type Advice, adviceFor } from "./advise.ts";
 import {
   adoptionHeldBack,
@@ -18,6 +18,7 @@ import {
 } from "./brakes.ts";
 import { DEATHS, diagnose, type Verdict } from "./diagnose.ts";
 import { durabilityWish, noteAckers, unseenNow } from "./durability.ts";
+import { type DueVouch, looksForLedger, vouchesDue } from "./ledger.ts";
 import { awaken, fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { mayMend, newlyLimited, noteFaults, standingFaults } from "./repairs.ts";
@@ -70,7 +71,7 @@ export type Effect =
   | { type: "repair-limit"; code: RepairCode; node: string }
   /** A maintenance or a downtime has reached its end. */
   | { type: "set-aside-ended"; ended: SetAside }
-  | { type: "vouch"; vouch: Vouch };
+  | ({ type: "vouch" } & DueVouch);
 
 /** Between two requests to look now while the evidence is incomplete: an answer takes about 2 ms. */
 const LOOK_AGAIN_MS = 15;
@@ -78,7 +79,6 @@ const LOOK_AGAIN_MS = 15;
 const LOOK_HARD_FOR_MS = 500;
 /** A node must be out of place for so long: reads that are under way during a change of reign settle in this time. */
 const ASTRAY_MS = 1_000;
-const VOUCH_EVERY_MS = 2_000;
 /** A copy that failed is costly and seldom mends itself. */
 const REBUILD_RETRY_MS = 60_000;
 /** An order whose operation has not shown itself is given again: the same order, so that it can run once only. */
@@ -130,16 +130,18 @@ export function decide(
     for (const limited of newlyLimited(before, picture, now))
       effects.push({ type: "repair-limit", ...limited });
   }
+  if ((input.type === "tick" || input.type === "state") && looksForLedger(picture, now)) {
+    picture = { ...picture, lookedMs: now };
+    effects.push({ type: "look-now", reason: "the ledger does not know a start that was seen" });
+  }
   if (input.type === "tick" && picture.brakesKnown) {
     for (const ended of endedByThemselves(picture, now)) effects.push({ type: "set-aside-ended", ended });
     picture = { ...picture, setAside: setAsideNow(picture, now) };
   }
   if (input.type === "sample" && input.sample.status !== null) {
-    const vouch = vouchFor(picture, input.sample.node, now, s);
-    if (vouch !== null) {
-      picture = { ...picture, vouchedMs: new Map(picture.vouchedMs).set(vouch.node, now) };
-      effects.push({ type: "vouch", vouch });
-    }
+    const ledger = vouchesDue(picture, input.sample.node, now, s);
+    picture = ledger.picture;
+    for (const due of ledger.due) effects.push({ type: "vouch", ...due });
   }
   return { picture, effects };
 }
@@ -360,17 +362,4 @@ function bootedReadOnly(picture: Picture): boolean {
     return false;
   const openedS = picture.openedStartS ?? picture.state?.value.primaryStartedUnixS;
   return picture.endedSinceOpen || openedS === undefined || !isSameStart(openedS, status.startedUnixS);
-}
-
-function vouchFor(picture: Picture, node: string, now: number, s: Settings): Vouch | null {
-  if (picture.state === null || !isCalm(picture.state.value) || picture.suspectSinceMs !== null) return null;
-  const { primary } = picture.state.value;
-  const vote = replicaVotes(picture, primary, now, s).find((v) => v.node === node);
-  const known = picture.statuses.get(node);
-  if (vote?.finds !== "hears" || known === undefined) return null;
-  const due = now - (picture.vouchedMs.get(node) ?? Number.NEGATIVE_INFINITY) >= VOUCH_EVERY_MS;
-  const entry = picture.vouches.get(node);
-  const restarted = entry !== undefined && !isSameStart(entry.startedUnixS, known.status.startedUnixS);
-  if (!due && !restarted) return null;
-  return nextVouch(picture.cluster, node, known.status, primaryExecuted(picture, primary), entry);
 }

@@ -16,6 +16,7 @@ import { GtidSet } from "@baton/mysql/gtid";
 import { type Brakes, NO_BRAKES } from "@baton/protocol";
 import { dateEnds, type SetAside } from "./brakes.ts";
 import type { Ackers } from "./durability.ts";
+import type { NewStart } from "./ledger.ts";
 import type { Fault } from "./repairs.ts";
 import { noteWriting, type Writing } from "./writing.ts";
 
@@ -63,6 +64,9 @@ export interface Picture {
   /** node → the newest status any prober has read */
   readonly statuses: ReadonlyMap<string, KnownStatus>;
   readonly vouches: ReadonlyMap<string, Vouch>;
+  readonly vouchRevisions: ReadonlyMap<string, number>;
+  /** Nodes whose present start has no entry in the ledger. */
+  readonly newStarts: ReadonlyMap<string, NewStart>;
   /** `<epoch>:<primary>` of the reign whose healthy baseline this decider has seen itself. */
   readonly baseline: string | null;
   /** Since when something has spoken against the primary; null while nothing does. */
@@ -106,6 +110,8 @@ export function emptyPicture(cluster: string, now: number): Picture {
     seen: new Map(),
     statuses: new Map(),
     vouches: new Map(),
+    vouchRevisions: new Map(),
+    newStarts: new Map(),
     baseline: null,
     suspectSinceMs: null,
     lookedMs: Number.NEGATIVE_INFINITY,
@@ -128,7 +134,7 @@ export type Input =
   | { type: "state-known" }
   | { type: "brake"; of: keyof Brakes; brake: Brake | null }
   | { type: "brakes-known" }
-  | { type: "vouch"; node: string; vouch: Vouch | null }
+  | { type: "vouch"; node: string; vouch: Vouch | null; revision: number }
   | { type: "order-failed"; stateRevision: number }
   | { type: "tick"; nowUnixMs: number };
 
@@ -183,10 +189,18 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
     case "brakes-known":
       return { ...picture, brakesKnown: true };
     case "vouch": {
+      // Read again, or written by ourselves, before the watch had told of something older.
+      if (input.revision < (picture.vouchRevisions.get(input.node) ?? 0)) return picture;
       const vouches = new Map(picture.vouches);
-      if (input.vouch === null) vouches.delete(input.node);
-      else vouches.set(input.node, input.vouch);
-      return { ...picture, vouches };
+      const vouchRevisions = new Map(picture.vouchRevisions);
+      if (input.vouch === null) {
+        vouches.delete(input.node);
+        vouchRevisions.delete(input.node);
+      } else {
+        vouches.set(input.node, input.vouch);
+        vouchRevisions.set(input.node, input.revision);
+      }
+      return { ...picture, vouches, vouchRevisions };
     }
     case "order-failed":
       return picture.ordered?.stateRevision === input.stateRevision

@@ -11,6 +11,7 @@ function calm(repairs: object = {}): Scene {
   for (const node of ["n2", "n3"])
     s.feed({
       type: "vouch",
+      revision: 2,
       node,
       vouch: { cluster: "shop", node, serverUuid: uuid(node), startedUnixS: 100, held: "" },
     });

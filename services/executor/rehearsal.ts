@@ -111,7 +111,13 @@ export async function rehearse(): Promise<void> {
       throw new Error("the primary is dead");
     },
     openLook: async (_cluster, node) => paperHand(node),
-    vouches: () => new Map(),
+    vouches: (cluster) =>
+      new Map(
+        nodes.map((node) => [
+          node,
+          { cluster, node, serverUuid: uuidOf(node), startedUnixS: 0, held: history },
+        ]),
+      ),
     brakes: async () => NO_BRAKES,
     access: () => ({ user: "rehearsal", password: "" }),
     publishStep: async (step) => void JSON.stringify(Step.parse(step)),
