@@ -321,6 +321,13 @@ export const REFUSALS = {
     action:
       "It goes on counting as a member. Start the members that the record names, or let them catch up; Baton tries again by itself.",
   },
+  "errant-unsaved": {
+    severity: "warning",
+    meaning:
+      "What a quarantined node alone holds could not be kept elsewhere as a whole, so its data are not replaced unasked.",
+    action:
+      "Remove the reason (mysqlbinlog beside the executor, its account, more room), or keep it by hand: mysqlbinlog on the node. Then `baton rebuild <cluster> <node>`, which goes on without.",
+  },
   "not-whole": {
     severity: "critical",
     meaning:

@@ -168,6 +168,20 @@ export const Vouch = z.object({
 export type Vouch = z.infer<typeof Vouch>;
 
 /**
+ * A part of what a node held alone when its data were replaced: mysqlbinlog's text, packed by gzip and cut. Kept until a person
+ * removes it.
+ */
+export const Salvage = z.object({
+  cluster: Name,
+  node: Name,
+  operation: OperationId,
+  part: z.number().int().min(0),
+  parts: z.number().int().min(1).nullable().describe("how many there are; only the last one knows"),
+  gzip: z.string().min(1).describe("base64; one stream, cut anywhere"),
+});
+export type Salvage = z.infer<typeof Salvage>;
+
+/**
  * A time that a person has set aside. A date is all that a person can say of it, so here a wall clock decides: each service's own
  * opens and ends it. It holds back, it never permits: a clock that is off costs time, not data.
  */

@@ -146,8 +146,22 @@ async function save(op: Operation, node: string) {
   if (errant.isEmpty())
     return { value: null, summary: `${node} holds nothing that ${op.state.primary} has not` };
   const target = targetOf(op, node);
-  const saved = await salvage(hand, errant, target, op.ports.access(op.cluster), deadlines.openMs);
+  const { cluster } = op;
+  const { operation } = op.intent;
+  const access = op.ports.access(cluster);
+  const saved = await salvage(hand, errant, target, access, deadlines.openMs, (part, packed, last) => {
+    op.assertMine();
+    const parts = last ? part + 1 : null;
+    const gzip = packed.toString("base64");
+    return op.ports.keepSalvage({ cluster, node, operation, part, parts, gzip });
+  });
   op.assertMine();
+  if (saved.lacking !== null && op.intent.byPerson !== true)
+    throw new Refusal(
+      "errant-unsaved",
+      `${node} alone holds ${errant}, and not all of it could be kept elsewhere: ${saved.lacking}`,
+      { errant: errant.toString() },
+    );
   await op.archive({
     type: "errant-salvaged",
     node,
@@ -162,7 +176,12 @@ async function save(op: Operation, node: string) {
   return {
     value: null,
     summary: `${errant.count()} errant transactions are archived${saved.lacking === null ? ", with their rows" : `; ${saved.lacking}`}`,
-    detail: { errant: errant.toString(), truncated: saved.truncated, lacking: saved.lacking },
+    detail: {
+      errant: errant.toString(),
+      truncated: saved.truncated,
+      parts: saved.parts,
+      lacking: saved.lacking,
+    },
   };
 }
 

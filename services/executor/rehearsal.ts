@@ -122,6 +122,7 @@ export async function rehearse(): Promise<void> {
     access: () => ({ user: "rehearsal", password: "" }),
     publishStep: async (step) => void JSON.stringify(Step.parse(step)),
     publishEvent: async (event) => void told.push(Event.parse(event)),
+    keepSalvage: async () => undefined,
     archiveEvent: async (event) => void JSON.stringify(Event.parse(event)),
     publishAlert: async (alert) => void JSON.stringify(Alert.parse(alert)),
   };

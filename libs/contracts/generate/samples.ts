@@ -379,6 +379,14 @@ export const SAMPLES: Record<string, Json> = {
     holder: "executor-a",
     sinceUnixMs: 1_700_000_000_000,
   },
+  "bucket-salvage": {
+    cluster: "shop",
+    node: "n1",
+    operation: "rebuild-shop-n1-12",
+    part: 0,
+    parts: 1,
+    gzip: "H4sIAAAAAAAAAwMAAAAAAAAAAAA=",
+  },
   "bucket-vouch": {
     cluster: "shop",
     node: "n2",
