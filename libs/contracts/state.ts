@@ -106,10 +106,10 @@ export const ClusterState = z.object({
       "nodes whose data a rebuild has begun to replace, and when (seconds, the node's own clock): only a rebuild leads them home",
     ),
   hollow: z
-    .array(Name)
+    .record(Name, z.number().int())
     .optional()
     .describe(
-      "quarantined nodes that lack a part of the history which following does not bring: only a rebuild leads them home",
+      "quarantined nodes that lack a part of the history which following does not bring under this server_id: a rebuild leads them home, or another id",
     ),
   degraded: z
     .object({ sinceUnixMs: UnixMs, executed: GtidSetText })

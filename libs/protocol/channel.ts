@@ -63,18 +63,3 @@ export function sameSettings(now: ChannelSettings, wanted: ChannelSettings): boo
     now.retries === wanted.retries
   );
 }
-
-/** Those of the nodes that hold all of the set, and what each of the others lacks. */
-export function holdersOf(
-  set: GtidSet,
-  held: ReadonlyMap<string, GtidSet>,
-): { holders: string[]; lacking: Map<string, GtidSet> } {
-  const holders: string[] = [];
-  const lacking = new Map<string, GtidSet>();
-  for (const [node, of] of held) {
-    const lacks = set.subtract(of);
-    if (lacks.isEmpty()) holders.push(node);
-    else lacking.set(node, lacks);
-  }
-  return { holders, lacking };
-}

@@ -41,11 +41,11 @@ export interface Placement {
 }
 
 /**
- * What it lacks although it receives, of what came before the primary's own: for one that only has to catch up this shrinks. Of MariaDB
- * nothing of the kind can be told.
+ * What it lacks of what came before the primary's own: for one that receives and only has to catch up this shrinks. Of MariaDB nothing of
+ * the kind can be told.
  */
 function leftOutBy(status: NodeStatus, primaryExecuted: GtidSet, primaryUuid: string): GtidSet {
-  if (status.flavour === "mariadb" || status.replica?.receiver !== "on") return GtidSet.empty;
+  if (status.flavour === "mariadb") return GtidSet.empty;
   const lacking = primaryExecuted.subtract(heldBy(status));
   return lacking.subtract(lacking.onlyFrom(primaryUuid));
 }
@@ -126,13 +126,16 @@ export function placeReplica(
       });
   }
   if (quarantined) {
-    const hollow = state.hollow?.includes(node) === true;
+    const hollow =
+      state.hollow?.[node] === status.serverId &&
+      !leftOutBy(status, primaryExecuted, state.primaryUuid).isEmpty();
     if (hollow) problems.push("replica-hollow");
     else if (!problems.includes("errant-gtid") && astray === null) problems.push("errant-gtid");
     if (!extra.isEmpty() || hollow || state.unbuilt?.[node] !== undefined) astray = null;
     return { problems, astray, faults: [] };
   }
-  const leftOut = atHome ? leftOutBy(status, primaryExecuted, state.primaryUuid) : GtidSet.empty;
+  const receives = atHome && r?.receiver === "on";
+  const leftOut = receives ? leftOutBy(status, primaryExecuted, state.primaryUuid) : GtidSet.empty;
   if (!leftOut.isEmpty())
     faults.push({
       code: "replica-hollow",

@@ -201,7 +201,7 @@ async function quarantineHollow(op: Operation, hand: Hand, why: Refusal): Promis
   const lacking = String(why.detail.lacking ?? "");
   await op.step("quarantine", async () => {
     await leave(op, hand, await hand.status(openMs), GtidSet.empty);
-    const hollow = [...new Set([...(op.state.hollow ?? []), node])];
+    const hollow = { ...op.state.hollow, [node]: (await hand.status(openMs)).serverId };
     await op.change(
       end({ ...op.state, hollow }, "blocked", "not-whole", op.ports.nowUnixMs(), [
         ...new Set([...op.state.quarantined, node]),

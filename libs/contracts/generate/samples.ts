@@ -367,6 +367,7 @@ export const SAMPLES: Record<string, Json> = {
     },
     degraded: { sinceUnixMs: 1_700_000_000_000, executed: "" },
     quarantined: [],
+    hollow: { n3: 3 },
     unrestored: ["n3"],
     failovers: [1_700_000_000_000],
     repairs: [{ code: "replica-writable", node: "n3", endedUnixMs: 1_700_000_000_000 }],
