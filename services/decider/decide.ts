@@ -291,22 +291,36 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   )
     return null;
   const rejoins = picture.declared?.policy.rejoin === true && mayTry("rejoin");
-  for (const [node, since] of rejoins ? picture.astraySince : []) {
-    if (node === state.operation?.node || downtimeNow(picture, node, now) !== null) continue;
-    const known = picture.statuses.get(node);
-    if (known === undefined || now - since < ASTRAY_MS) continue;
-    const { astray } = placeReplica(picture, node, known.status, primaryExecuted(picture, state.primary));
-    // The others are repairs, each under a policy of its own.
-    if (astray !== null && astray.repair === null)
-      return order("rejoin", node, `${node} is not where it belongs: ${astray.why}.`);
-  }
-  for (const fault of standingFaults(picture, now)) {
-    if (!fault.unasked || !mayTry(fault.by)) continue;
-    if (mayMend(picture, fault.code, fault.node, now) === "auto")
-      return order(fault.by, fault.node, `${fault.found}.`, fault.code);
-  }
+  const faults = standingFaults(picture, now);
+  const wishFor = (wanted: (node: string) => boolean): Order | null => {
+    for (const [node, since] of rejoins ? picture.astraySince : []) {
+      if (!wanted(node) || node === state.operation?.node || downtimeNow(picture, node, now) !== null)
+        continue;
+      const known = picture.statuses.get(node);
+      if (known === undefined || now - since < ASTRAY_MS) continue;
+      const { astray } = placeReplica(picture, node, known.status, primaryExecuted(picture, state.primary));
+      // The others are repairs, each under a policy of its own.
+      if (astray !== null && astray.repair === null)
+        return order("rejoin", node, `${node} is not where it belongs: ${astray.why}.`);
+    }
+    for (const fault of faults) {
+      if (!wanted(fault.node) || !fault.unasked || !mayTry(fault.by)) continue;
+      if (mayMend(picture, fault.code, fault.node, now) === "auto")
+        return order(fault.by, fault.node, `${fault.found}.`, fault.code);
+    }
+    return null;
+  };
+  // Whoever was tried in vain may wait for what the others bring: it comes after them.
+  const inVain = (node: string) => failedLast && isOf(state.last?.id ?? "", picture, node);
+  const home = wishFor((node) => !inVain(node)) ?? wishFor(inVain);
+  if (home !== null) return home;
   const node = nodeToRebuild(picture, now, s);
   return node === null ? null : order("rebuild", node, `${node} is quarantined and is to be rebuilt.`);
+}
+
+/** Operations are named by their kind, cluster, node and the revision that they left. */
+function isOf(operation: string, { cluster }: Picture, node: string): boolean {
+  return new RegExp(`^[a-z-]+-${cluster}-${node}-\\d+$`).test(operation);
 }
 
 function mostReachIt(verdict: Verdict): boolean {

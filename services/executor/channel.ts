@@ -202,6 +202,8 @@ export interface Holders {
   holders: string[];
   /** Other members that answered, and what each of them lacks. */
   lacking: Record<string, string>;
+  /** Those of them that receive: they may hold it in a moment. */
+  receiving: string[];
   /** Other members that could not be read, and why. */
   away: Record<string, string>;
 }
@@ -213,16 +215,18 @@ export async function whoHolds(
   set: GtidSet,
   leaving: readonly string[] = [],
 ): Promise<Holders> {
-  const found: Holders = { holders: [], lacking: {}, away: {} };
+  const found: Holders = { holders: [], lacking: {}, receiving: [], away: {} };
   const out = new Set([node, op.state.primary, ...op.state.quarantined, ...leaving]);
   await Promise.all(
     Object.keys(op.declared.nodes)
       .filter((name) => !out.has(name))
       .map(async (name) => {
         try {
-          const lacks = set.subtract(heldBy(await beside(op, name, (h) => h.status(GLANCE_MS))));
+          const status = await beside(op, name, (h) => h.status(GLANCE_MS));
+          const lacks = set.subtract(heldBy(status));
           if (lacks.isEmpty()) found.holders.push(name);
           else found.lacking[name] = lacks.toString();
+          if (!lacks.isEmpty() && status.replica?.receiver === "on") found.receiving.push(name);
         } catch (error) {
           if (!(error instanceof Refusal)) throw error;
           found.away[name] = error.message;

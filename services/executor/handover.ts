@@ -14,7 +14,7 @@ import { standStill } from "./stand-still.ts";
 const POLL_MS = 100;
 
 /**
- * Waits until enough hold it; not for those that cannot be read. Where acks prove nothing, neither would this.
+ * Waits until enough hold it; only for those that receive: what another operation would bring back is not waited for. Where acks prove nothing, neither would this.
  * @throws Refusal handover-unproven
  */
 export async function proveHandover(
@@ -30,7 +30,7 @@ export async function proveHandover(
   for (;;) {
     const found = await whoHolds(op, node, history, leaving);
     if (found.holders.length >= acks) return found.holders;
-    const mayYet = found.holders.length + Object.keys(found.lacking).length >= acks;
+    const mayYet = found.holders.length + found.receiving.length >= acks;
     if (!mayYet || op.ports.now() >= untilMs)
       throw new Refusal(
         "handover-unproven",

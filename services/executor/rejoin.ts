@@ -178,13 +178,13 @@ async function quarantine(op: Operation, hand: Hand, before: NodeStatus, errant:
 
 /** Its acknowledging ends, and k others hold all of the history that it holds. One that has left before has nothing to hand over. */
 async function leave(op: Operation, hand: Hand, before: NodeStatus, errant: GtidSet): Promise<void> {
-  const { openMs, catchUpMs } = op.declared.policy.deadlines;
+  const { openMs } = op.declared.policy.deadlines;
   const history = (status: NodeStatus) => heldBy(status).subtract(errant);
   const left = op.state.quarantined.includes(hand.node);
   // Asked first, so that no write is held up for nothing.
-  if (!left) await proveHandover(op, hand.node, history(before), catchUpMs);
+  if (!left) await proveHandover(op, hand.node, history(before), openMs);
   const status = await stopAcknowledging(hand, openMs);
-  if (!left) await proveHandover(op, hand.node, history(status), catchUpMs);
+  if (!left) await proveHandover(op, hand.node, history(status), openMs);
 }
 
 function followsPrimary(op: Operation, { replica }: NodeStatus): boolean {
