@@ -42,8 +42,13 @@ export function vouchesDue(
   let picture = noteStart(before, node, now);
   if (picture.state === null || !isCalm(picture.state.value)) return { picture, due: [] };
   const { primary } = picture.state.value;
-  const executed = executedOf(picture);
-  if (executed === null) return { picture, due: [] };
+  if (!isReadOpen(picture)) return { picture, due: [] };
+  // Most samples need it not, and a set may be long.
+  let parsed: GtidSet | null = null;
+  const executed = () => {
+    parsed ??= primaryExecuted(picture, primary);
+    return parsed;
+  };
   if (node === primary) picture = noteRequired(picture, executed);
   const due: DueVouch[] = [];
   for (const name of node === primary ? new Set([primary, ...picture.newStarts.keys()]) : [node]) {
@@ -62,13 +67,12 @@ export function looksForLedger(picture: Picture, now: number): boolean {
   return [...picture.newStarts.values()].some((start) => now - start.sinceMs < LOOK_FOR_MS);
 }
 
-/** The set of the primary that the state names, read open in this reign; else null. */
-function executedOf(picture: Picture): GtidSet | null {
+/** The primary that the state names was read in this reign, and was open. */
+function isReadOpen(picture: Picture): boolean {
   const { value, sinceMs } = picture.state as NonNullable<Picture["state"]>;
   const known = picture.statuses.get(value.primary);
-  if (known === undefined || known.atMs <= sinceMs) return null;
-  if (known.status.readOnly || known.status.serverUuid !== value.primaryUuid) return null;
-  return primaryExecuted(picture, value.primary);
+  if (known === undefined || known.atMs <= sinceMs) return false;
+  return !known.status.readOnly && known.status.serverUuid === value.primaryUuid;
 }
 
 function noteStart(picture: Picture, node: string, now: number): Picture {
@@ -88,10 +92,13 @@ function noteStart(picture: Picture, node: string, now: number): Picture {
   return { ...picture, newStarts: new Map(picture.newStarts).set(node, start) };
 }
 
-function noteRequired(picture: Picture, executed: GtidSet): Picture {
+function noteRequired(picture: Picture, executed: () => GtidSet): Picture {
   if ([...picture.newStarts.values()].every((start) => start.required !== null)) return picture;
   const newStarts = new Map(
-    [...picture.newStarts].map(([node, start]) => [node, { ...start, required: start.required ?? executed }]),
+    [...picture.newStarts].map(([node, start]) => [
+      node,
+      { ...start, required: start.required ?? executed() },
+    ]),
   );
   return { ...picture, newStarts };
 }
@@ -99,7 +106,7 @@ function noteRequired(picture: Picture, executed: GtidSet): Picture {
 function dueFor(
   picture: Picture,
   node: string,
-  executed: GtidSet,
+  executed: () => GtidSet,
   now: number,
   s: VoteSettings,
 ): Vouch | null {
@@ -117,7 +124,7 @@ function dueFor(
   const start = picture.newStarts.get(node);
   if (start !== undefined) {
     if (start.required === null) return null;
-    return nextVouch(picture.cluster, node, known.status, executed, entry, {
+    return nextVouch(picture.cluster, node, known.status, executed(), entry, {
       required: start.required,
       quarantined,
     });
@@ -127,5 +134,5 @@ function dueFor(
     isPrimary ||
     quarantined ||
     replicaVotes(picture, value.primary, now, s).some((v) => v.node === node && v.finds === "hears");
-  return hears ? nextVouch(picture.cluster, node, known.status, executed, entry, { quarantined }) : null;
+  return hears ? nextVouch(picture.cluster, node, known.status, executed(), entry, { quarantined }) : null;
 }

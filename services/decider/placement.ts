@@ -134,7 +134,9 @@ export function placeReplica(
     if (!extra.isEmpty() || hollow || state.unbuilt?.[node] !== undefined) astray = null;
     return { problems, astray, faults: [] };
   }
-  const receives = atHome && r?.receiver === "on";
+  // Nothing is parsed for what is seen to be equal.
+  const equal = status.executed === picture.statuses.get(state.primary)?.status.executed;
+  const receives = atHome && r?.receiver === "on" && !equal;
   const leftOut = receives ? leftOutBy(status, primaryExecuted, state.primaryUuid) : GtidSet.empty;
   if (!leftOut.isEmpty())
     faults.push({
