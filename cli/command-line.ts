@@ -119,12 +119,18 @@ ${examples("baton status", "baton status shop --watch", "baton status --json | j
     .argument("[operation]", "its id from the list; `last` is the newest")
     .option("--cluster <name>", "only this cluster's")
     .option("--limit <n>", "at most so many operations", wholeNumber(1, 1000), 20)
+    .option("--salvaged", "print all that a rebuild kept of the node's own rows (mysqlbinlog's text)")
     .addOption(config())
     .addOption(nats())
     .addOption(json("print the auditor's answer as JSON"))
     .addHelpText(
       "after",
-      examples("baton history", "baton history last", "baton history --cluster shop --limit 100 --json"),
+      examples(
+        "baton history",
+        "baton history last",
+        "baton history --cluster shop --limit 100 --json",
+        "baton history rebuild-shop-n1-12 --cluster shop --salvaged > rows.sql",
+      ),
     )
     .action(async (operation, o) => (await import("./commands/history.ts")).history(operation, o));
 

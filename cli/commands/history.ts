@@ -1,4 +1,8 @@
 /** `baton history`. */
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { createGunzip } from "node:zlib";
+import type { Bus } from "@baton/bus";
 import { BatonError } from "@baton/contracts";
 import { chooseNats, reachBus } from "../reach.ts";
 import { paint, wantsColour } from "../view/colour.ts";
@@ -12,6 +16,7 @@ interface Options {
   config?: string;
   nats?: string;
   json?: true;
+  salvaged?: true;
 }
 
 export async function history(operation: string | undefined, o: Options): Promise<void> {
@@ -26,6 +31,10 @@ export async function history(operation: string | undefined, o: Options): Promis
         message: "No operation is on record.",
         remedy: "There is nothing to show until Baton has done something.",
       });
+    }
+    if (o.salvaged) {
+      await writeSalvaged(bus, id, o.cluster);
+      return;
     }
     const answer = await ask(id ?? null, o.limit);
     const p = paint(wantsColour(process.stdout, process.env));
@@ -43,4 +52,42 @@ export async function history(operation: string | undefined, o: Options): Promis
   } finally {
     await bus.drain();
   }
+}
+
+/** What a rebuild kept of the node's own transactions, where it is more than its event shows. */
+async function writeSalvaged(
+  bus: Bus,
+  operation: string | undefined,
+  cluster: string | undefined,
+): Promise<void> {
+  const place = `baton history ${operation ?? ""} --salvaged`;
+  if (operation === undefined || cluster === undefined)
+    throw new BatonError("E_USAGE", {
+      place,
+      message: "It needs the operation and its cluster.",
+      remedy: "baton history <operation> --cluster <cluster> --salvaged > rows.sql",
+    });
+  const parts = bus.bucket("baton_salvage");
+  const get = async (part: number) => {
+    const found = await parts.get(`${cluster}.${operation}.${part}`);
+    if (found !== null) return found.value;
+    throw new BatonError("E_NOT_FOUND", {
+      place,
+      message:
+        part === 0
+          ? "Nothing was kept beside the operation's events."
+          : `Part ${part} is not there any more.`,
+      remedy: `baton history ${operation} shows what its events have.`,
+    });
+  };
+  const unpacked = Readable.from(
+    (async function* () {
+      for (let part = 0, last = false; !last; part++) {
+        const { gzip, parts: all } = await get(part);
+        last = all !== null;
+        yield Buffer.from(gzip, "base64");
+      }
+    })(),
+  );
+  await pipeline(unpacked, createGunzip(), process.stdout, { end: false });
 }

@@ -153,7 +153,13 @@ function salvagedLines({ detail }: Event): string[] {
     .filter((line) => line.startsWith("### "));
   const shown = rows.slice(0, SALVAGED_LINES);
   const rest = rows.length - shown.length;
-  return [`errant: ${detail.errant}`, ...shown, ...(rest > 0 ? [`… ${rest} more lines with --json`] : [])];
+  const kept = Number(detail.parts ?? 0) > 0 ? ["all of it: --cluster <cluster> --salvaged"] : [];
+  return [
+    `errant: ${detail.errant}`,
+    ...shown,
+    ...(rest > 0 ? [`… ${rest} more lines with --json`] : []),
+    ...kept,
+  ];
 }
 
 function stepEntry(step: Step, p: Paint): Entry {

@@ -11,8 +11,7 @@ import { Watcher } from "@baton/decider/core";
 import { type OpenSession, Worker } from "@baton/executor/core";
 import { befall } from "./befall.ts";
 import { createBus, type Ears, type SimulatedBus } from "./bus.ts";
-import type { Held } from "./history.ts";
-import { textOf } from "./history.ts";
+import { contains, type Held, textOf } from "./history.ts";
 import { Mysqld, PORT } from "./mysqld.ts";
 import { Nats } from "./nats.ts";
 import { Network } from "./network.ts";
@@ -416,8 +415,26 @@ export class Incident {
   /** Whether enough are left to acknowledge anything: quarantined nodes wait for a person. */
   canWrite(): boolean {
     const { quarantined, primary } = this.state;
-    const ackers = this.servers.filter((s) => s.name !== primary && !quarantined.includes(s.name));
+    const ackers = this.servers.filter(
+      (s) => s.name !== primary && !quarantined.includes(s.name) && !this.leftToPerson(s),
+    );
     return ackers.length >= this.plan.shape.acks;
+  }
+
+  /**
+   * It holds what the history has not, and too few others are members to hand over to what else it holds: it stands apart, and is
+   * quarantined when a person has rebuilt one of them.
+   */
+  leftToPerson(server: Mysqld): boolean {
+    const { quarantined, primary } = this.state;
+    const others = this.servers.filter(
+      (s) => s !== server && s.name !== primary && !quarantined.includes(s.name),
+    );
+    return (
+      others.length < this.plan.shape.acks &&
+      server.channel.receiver === "off" &&
+      !contains(this.server(primary).logged, server.logged)
+    );
   }
 
   #finish(): void {

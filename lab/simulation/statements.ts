@@ -32,6 +32,7 @@ export type Select =
   | "client-sessions"
   | "sessions"
   | "position"
+  | "channel-settings"
   | "canary"
   | "epoch";
 
@@ -49,6 +50,7 @@ const EXACT = new Map<string, Statement>([
   [mysql84.clientSessions, { type: "select", what: "client-sessions" }],
   [mysql84.readEpoch, { type: "select", what: "epoch" }],
   [mysql84.position, { type: "select", what: "position" }],
+  [mysql84.channelSettings as string, { type: "select", what: "channel-settings" }],
   [mysql84.stopReceiver, { type: "replica", verb: "stop", receiver: true, applier: false }],
   [mysql84.startReceiver, { type: "replica", verb: "start", receiver: true, applier: false }],
   [mysql84.startApplier, { type: "replica", verb: "start", receiver: false, applier: true }],

@@ -1,6 +1,6 @@
 /** What the model server answers to Baton's questions. */
 import type { Row } from "@baton/mysql";
-import { VERSION } from "./dialect.ts";
+import { mysql84, VERSION } from "./dialect.ts";
 import { textOf } from "./history.ts";
 import type { Mysqld } from "./mysqld.ts";
 import type { Select } from "./statements.ts";
@@ -32,6 +32,8 @@ export function rowsOf(server: Mysqld, what: Select): Row[] {
       return [];
     case "epoch":
       return server.row === null ? [] : [{ ...server.row }];
+    case "channel-settings":
+      return settingsOf(server);
     case "canary":
       return [
         {
@@ -40,6 +42,13 @@ export function rowsOf(server: Mysqld, what: Select): Row[] {
         },
       ];
   }
+}
+
+/** Every channel of the model is set as Baton sets it, with the one account that there is. */
+function settingsOf({ channel: { source } }: Mysqld): Row[] {
+  if (source === null) return [];
+  const { host, port } = source;
+  return [{ host, port, user: "baton", tls: 0, autoPos: "1", ...mysql84.channelDefaults }];
 }
 
 /** The JSON value of the dialect's `statusSql`. */

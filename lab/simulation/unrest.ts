@@ -21,6 +21,7 @@ export function unrest(incident: Incident): Pick<Broken, "promise" | "what"> | n
       if (channel.semiSyncActive) return stopped(`${name} is quarantined and acknowledges`);
       continue;
     }
+    if (incident.leftToPerson(server)) continue;
     if (channel.source?.host !== incident.server(state.primary).host)
       return stopped(`${name} follows ${channel.source?.host ?? "nobody"}, not ${state.primary}`);
     if (channel.receiver !== "on") return stopped(`${name}'s receiver is ${channel.receiver}`);

@@ -50,6 +50,9 @@ export const Repairs = z.strictObject({
   "replication-stopped": RepairPolicy.default("auto").describe(
     "start what stands still since a restart; what a person stopped is a person's",
   ),
+  "replica-hollow": RepairPolicy.default("auto").describe(
+    "quarantine a node that lacks for good what its receiver leaves out, and then as policy.rebuild says",
+  ),
   "gtid-drift": RepairPolicy.default("ask").describe(
     "auto: quarantine the node, and then as policy.rebuild says; empty transactions are a person's choice",
   ),

@@ -149,6 +149,13 @@ export const DIAGNOSES = {
     meaning: "A node that is not the primary accepts writes.",
     action: "Baton shuts it, compares it, and leads it home or quarantines it.",
   },
+  "replica-hollow": {
+    severity: "critical",
+    meaning:
+      "A replica follows the primary and lacks transactions that following does not bring: its data were emptied or lost under its old server id, and a receiver leaves out events of its own id.",
+    action:
+      "Baton lets it acknowledge nothing and quarantines it. `baton rebuild <cluster> <node>`; with policy.rebuild: auto Baton does it by itself.",
+  },
   "errant-gtid": {
     severity: "warning",
     meaning: "A node that is out of its place holds transactions that the primary's history has not.",
@@ -252,6 +259,7 @@ export const RepairCode = z.enum([
   "replica-wrong-source",
   "replication-error",
   "replication-stopped",
+  "replica-hollow",
   "gtid-drift",
 ]) satisfies z.ZodType<DiagnosisCode>;
 export type RepairCode = z.infer<typeof RepairCode>;
@@ -374,6 +382,34 @@ export const REFUSALS = {
     severity: "warning",
     meaning: "The node could not be made to receive from the primary; the record names the server's error.",
     action: "Baton tries again by itself. When the primary has purged what it lacks, rebuild the node.",
+  },
+  "relay-log-unapplied": {
+    severity: "critical",
+    meaning:
+      "A node has received transactions that it does not apply, and too few other members hold them: pointing it at another source would delete what may be the only copy of an acknowledged write.",
+    action:
+      "Nothing was changed. Mend its applier (the record has its error and the GTIDs), or start the members that hold them; Baton tries again by itself.",
+  },
+  "handover-unproven": {
+    severity: "critical",
+    meaning:
+      "A node is to be quarantined or rebuilt, and too few other members were read to hold what it may have acknowledged: without it acknowledged writes might be found nowhere.",
+    action:
+      "It goes on counting as a member. Start the members that the record names, or let them catch up; Baton tries again by itself.",
+  },
+  "errant-unsaved": {
+    severity: "warning",
+    meaning:
+      "What a quarantined node alone holds could not be kept elsewhere as a whole, so its data are not replaced unasked.",
+    action:
+      "Remove the reason (mysqlbinlog beside the executor, its account, more room), or keep it by hand: mysqlbinlog on the node. Then `baton rebuild <cluster> <node>`, which goes on without.",
+  },
+  "not-whole": {
+    severity: "critical",
+    meaning:
+      "A node follows the primary and lacks a part of the history that its receiver does not bring: its data were lost or emptied under its old server id, whose events a receiver leaves out.",
+    action:
+      "It acknowledges nothing and is not promoted. `baton rebuild <cluster> <node>`; with policy.rebuild: auto Baton does it by itself.",
   },
   "no-donor": {
     severity: "warning",

@@ -147,6 +147,12 @@ export const ClusterState = kept({
     .describe(
       "nodes whose data a rebuild has begun to replace, and when (seconds, the node's own clock): only a rebuild leads them home",
     ),
+  hollow: z
+    .record(Name, z.number().int())
+    .optional()
+    .describe(
+      "quarantined nodes that lack a part of the history which following does not bring under this server_id: a rebuild leads them home, or another id",
+    ),
   degraded: kept({ sinceUnixMs: UnixMs, executed: GtidSetText })
     .optional()
     .describe(
@@ -224,6 +230,20 @@ export const Vouch = z.object({
   held: GtidSetText.describe("received ∪ executed"),
 });
 export type Vouch = z.infer<typeof Vouch>;
+
+/**
+ * A part of what a node held alone when its data were replaced: mysqlbinlog's text, packed by gzip and cut. Kept until a person
+ * removes it.
+ */
+export const Salvage = z.object({
+  cluster: Name,
+  node: Name,
+  operation: OperationId,
+  part: z.number().int().min(0),
+  parts: z.number().int().min(1).nullable().describe("how many there are; only the last one knows"),
+  gzip: z.string().min(1).describe("base64; one stream, cut anywhere"),
+});
+export type Salvage = z.infer<typeof Salvage>;
 
 /**
  * A time that a person has set aside. A date is all that a person can say of it, so here a wall clock decides: each service's own

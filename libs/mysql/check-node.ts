@@ -193,7 +193,9 @@ async function channelsOf(session: Session, deadlineMs: number): Promise<Channel
 
 const CHANNEL_MENDS: typeof MARIADB_CHANNEL_MENDS = {
   forget: (name) => `STOP REPLICA FOR CHANNEL '${name}'; RESET REPLICA ALL FOR CHANNEL '${name}'`,
-  byGtid: "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION=1; START REPLICA",
+  // What it has received must be applied first: the change deletes it.
+  byGtid:
+    "STOP REPLICA IO_THREAD; SELECT WAIT_FOR_EXECUTED_GTID_SET(RECEIVED_TRANSACTION_SET) FROM performance_schema.replication_connection_status WHERE CHANNEL_NAME = ''; STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION=1; START REPLICA",
   heartbeat:
     "STOP REPLICA IO_THREAD; CHANGE REPLICATION SOURCE TO SOURCE_HEARTBEAT_PERIOD=0.2; START REPLICA IO_THREAD",
   retry:

@@ -37,12 +37,19 @@ export interface Dialect {
    * part to be applied; no row else. `stopReplication` would wait 60 s for the rest: kill that thread first.
    */
   readonly halfReceived: string;
-  /** Forgets the channel and deletes its relay logs: only when received ⊆ executed. */
+  /**
+   * What the channel is set to: `host`, `port`, `user`, `tls`, `autoPos`, `heartbeatS`, `retryS`, `retries`; no row without a channel.
+   * Null: a start after both threads stood keeps nothing, so nobody need know.
+   */
+  readonly channelSettings: string | null;
+  /** Forgets the channel and deletes its relay logs. Only the executor's channel.ts says this, `follow` and `redirectReceiver`. */
   readonly resetReplication: string;
   /** Points the node at a source by GTID, both threads stopped. Deletes relay logs: only when what they hold is known elsewhere. */
   follow(source: Target, account: ReplicationAccount, o: { tls: boolean }): string;
   /** Points a stopped receiver at another source while the applier runs on: the relay logs stay. */
   redirectReceiver(source: Target, account: ReplicationAccount, o: { tls: boolean }): string;
+  /** What `follow` and `redirectReceiver` set beside the source and the account. */
+  readonly channelDefaults: { heartbeatS: number; retryS: number; retries: number };
   /** Waits until the set is executed here; read the answer with `applied`. */
   waitApplied(set: string, timeoutMs: number): string;
   applied(rows: readonly Row[]): boolean;

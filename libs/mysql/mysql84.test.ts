@@ -122,6 +122,29 @@ describe("another source", () => {
     await asAtFirst();
   });
 
+  it("deletes what was received when both threads stand, whatever is set; a start there keeps it", async () => {
+    const [n1, n3] = [await hand("n1"), await hand("n3")];
+    const received = async () => GtidSet.parse((await status(n3)).replica!.received);
+    await run(n3, "STOP REPLICA SQL_THREAD");
+    await write(lab.node("n1"), "deleted");
+    const last = GtidSet.parse((await status(n1)).executed);
+    const missing = last.subtract(GtidSet.parse((await status(n3)).executed));
+    await expect.poll(async () => (await received()).contains(missing), { timeout: 10_000 }).toBe(true);
+    await run(n3, [d.stopReplication, d.startReceiver, d.stopReplication]);
+    expect((await received()).contains(missing)).toBe(true);
+    const settings = await run(n3, d.channelSettings as string);
+    expect(settings[0]?.[0]).toMatchObject({
+      port: lab.node("n1").port,
+      user: lab.accounts.repl.user,
+      autoPos: "1",
+    });
+    expect(settings[0]?.[0]).toMatchObject({ retryS: 1 });
+    await run(n3, "CHANGE REPLICATION SOURCE TO SOURCE_CONNECT_RETRY=1");
+    expect((await received()).intersect(missing).isEmpty()).toBe(true);
+    await run(n3, d.startReplication);
+    expect(d.applied((await run(n3, d.waitApplied(last.toString(), 5_000), 10_000))[0]!)).toBe(true);
+  });
+
   it("may not be set with auto position while the applier runs (error 3081)", async () => {
     const n2 = await hand("n2");
     await run(n2, d.stopReceiver);

@@ -13,6 +13,7 @@ import { parseStatus, STATUS_SQL } from "./status.ts";
 const HEARTBEAT_S = 0.2;
 /** With a retry a second, a day: whoever comes back later is led home by the decider anyway. */
 const RETRIES = 86_400;
+const RETRY_S = 1;
 /** The largest that the server takes: semi-sync never degrades by itself. */
 const FOREVER_MS = 4_294_967_295;
 /**
@@ -38,7 +39,7 @@ function source(target: Target, account: ReplicationAccount, tls: boolean): stri
     `SOURCE_USER=${quote(account.user)}`,
     `SOURCE_PASSWORD=${quote(account.password)}`,
     `SOURCE_HEARTBEAT_PERIOD=${HEARTBEAT_S}`,
-    "SOURCE_CONNECT_RETRY=1",
+    `SOURCE_CONNECT_RETRY=${RETRY_S}`,
     `SOURCE_RETRY_COUNT=${RETRIES}`,
     // Without TLS, caching_sha2_password needs the source's public key.
     ...(tls ? ["SOURCE_SSL=1"] : ["SOURCE_SSL=0", "GET_SOURCE_PUBLIC_KEY=1"]),
@@ -86,6 +87,10 @@ export const mysql84: Dialect = {
   halfReceived: `SELECT t.PROCESSLIST_ID AS coordinator FROM performance_schema.threads t
     JOIN performance_schema.replication_connection_status s ON s.CHANNEL_NAME = ''
     WHERE t.NAME = 'thread/sql/replica_sql' AND s.SERVICE_STATE = 'OFF' AND s.QUEUEING_TRANSACTION <> ''`,
+  channelSettings: `SELECT HOST AS host, PORT AS port, USER AS user, SSL_ALLOWED = 'YES' AS tls, AUTO_POSITION AS autoPos,
+    HEARTBEAT_INTERVAL AS heartbeatS, CONNECTION_RETRY_INTERVAL AS retryS, CONNECTION_RETRY_COUNT AS retries
+    FROM performance_schema.replication_connection_configuration WHERE CHANNEL_NAME = ''`,
+  channelDefaults: { heartbeatS: HEARTBEAT_S, retryS: RETRY_S, retries: RETRIES },
   resetReplication: "RESET REPLICA ALL",
 
   follow: (target, account, o) =>

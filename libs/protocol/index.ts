@@ -1,4 +1,5 @@
 export * from "./brake.ts";
+export * from "./channel.ts";
 export * from "./choose.ts";
 export * from "./donor.ts";
 export * from "./durability.ts";

@@ -45,6 +45,16 @@ function status(
   };
 }
 
+/** As if the ledger had seen each of them whole. */
+function ledger(statuses: Record<string, NodeStatus>): Map<string, Vouch> {
+  return new Map(
+    Object.entries(statuses).map(([node, { serverUuid, startedUnixS }]) => [
+      node,
+      { cluster: "shop", node, serverUuid, startedUnixS, held: "" },
+    ]),
+  );
+}
+
 function facts(
   nodes: number,
   acks: number,
@@ -62,7 +72,7 @@ function facts(
     quarantined: [],
     statuses: new Map(Object.entries(reachable)),
     primaryExecuted: GtidSet.empty,
-    vouches: new Map(),
+    vouches: ledger(reachable),
     ...more,
   };
 }
@@ -133,13 +143,13 @@ describe("planFailover", () => {
     });
   });
   it("refuses when an acker lost what the ledger saw it hold", () => {
-    const ledger: Vouch = { cluster: "shop", node: "n3", serverUuid: "x", startedUnixS: 1, held: `${P}:1-9` };
+    const lost: Vouch = { cluster: "shop", node: "n3", serverUuid: "x", startedUnixS: 1, held: `${P}:1-9` };
     const plan = planFailover(
       facts(
         3,
         1,
         { n2: status(2, `${P}:1-5`), n3: status(3, `${P}:1-5`) },
-        { vouches: new Map([["n3", ledger]]) },
+        { vouches: new Map([["n3", lost]]) },
       ),
     );
     expect(plan).toMatchObject({ possible: false, refusal: "acker-cannot-vouch" });
@@ -148,27 +158,55 @@ describe("planFailover", () => {
 
 describe("the vouch ledger", () => {
   const held = GtidSet.parse(`${P}:1-100`);
+  const whole = { required: GtidSet.parse(`${P}:1-50`) };
+  const first = () => nextVouch("shop", "n2", status(2, `${P}:1-50`), held, undefined, whole) as Vouch;
+  it("gives no word to a replica that it does not know", () => {
+    expect(canVouch(status(2, `${P}:1-50`), undefined).canVouch).toBe(false);
+    const up = { n2: status(2, `${P}:1-5`), n3: status(3, `${P}:1-5`) };
+    expect(planFailover(facts(3, 1, up, { vouches: ledger({ n2: up.n2 }) }))).toMatchObject({
+      possible: false,
+      refusal: "acker-cannot-vouch",
+    });
+  });
+  it("knows a replica only once it holds what was executed when it was first seen", () => {
+    const behind = status(2, `${P}:1-49`);
+    expect(nextVouch("shop", "n2", behind, held, undefined)).toBeNull();
+    expect(nextVouch("shop", "n2", behind, held, undefined, whole)).toBeNull();
+    expect(canVouch(status(2, `${P}:1-50`), first()).canVouch).toBe(true);
+  });
   it("gives no word to a replica restarted with relay_log_recovery on, until it is whole again", () => {
-    const before = nextVouch("shop", "n2", status(2, `${P}:1-50`), held, undefined) as Vouch;
-    const restarted = status(2, `${P}:1-50`, `${P}:1-50`, { startedUnixS: 2_000, relayLogRecovery: true });
-    expect(canVouch(restarted, before).canVouch).toBe(false);
-    const after = nextVouch("shop", "n2", restarted, held, before) as Vouch;
-    expect(canVouch(restarted, after).canVouch).toBe(true);
+    const before = first();
+    // It had acknowledged 51 to 60 since the ledger saw it.
+    const required = GtidSet.parse(`${P}:1-60`);
+    const restarted = (last: number) =>
+      status(2, `${P}:1-${last}`, `${P}:1-${last}`, { startedUnixS: 2_000, relayLogRecovery: true });
+    expect(canVouch(restarted(50), before).canVouch).toBe(false);
+    expect(nextVouch("shop", "n2", restarted(50), held, before, { required })).toBeNull();
+    const after = nextVouch("shop", "n2", restarted(60), held, before, { required }) as Vouch;
+    expect(canVouch(restarted(60), after).canVouch).toBe(true);
+  });
+  it("nor to another server in its place, though it holds as much as the entry", () => {
+    const other = { ...status(2, `${P}:1-50`), serverUuid: "dddddddd-0000-0000-0000-000000000001" };
+    expect(canVouch(other, first())).toMatchObject({
+      canVouch: false,
+      reason: expect.stringContaining("its data were replaced"),
+    });
   });
   it("does not move to a start that holds less", () => {
-    const before = nextVouch("shop", "n2", status(2, `${P}:1-50`), held, undefined) as Vouch;
-    expect(
-      nextVouch("shop", "n2", status(2, `${P}:1-49`, "", { startedUnixS: 2_000 }), held, before),
-    ).toBeNull();
+    const less = status(2, `${P}:1-49`, "", { startedUnixS: 2_000 });
+    expect(nextVouch("shop", "n2", less, held, first(), { required: GtidSet.empty })).toBeNull();
+  });
+  it("is never lowered but for a node that has left, by what is in no history", () => {
+    const lost = { ...first(), held: `${P}:1-120` };
+    const now = status(2, `${P}:1-90`);
+    expect(nextVouch("shop", "n2", now, held, lost)).toBeNull();
+    expect(nextVouch("shop", "n2", now, held, lost, { quarantined: true })).toBeNull();
+    const whole = status(2, `${P}:1-100`);
+    expect(nextVouch("shop", "n2", whole, held, lost)).toBeNull();
+    expect(nextVouch("shop", "n2", whole, held, lost, { quarantined: true })?.held).toBe(`${P}:1-100`);
   });
   it("leaves errant transactions out", () => {
-    const entry = nextVouch(
-      "shop",
-      "n2",
-      status(2, `${P}:1-50,cccccccc-0000-0000-0000-000000000001:1`),
-      held,
-      undefined,
-    );
-    expect(entry?.held).toBe(`${P}:1-50`);
+    const errant = status(2, `${P}:1-50,cccccccc-0000-0000-0000-000000000001:1`);
+    expect(nextVouch("shop", "n2", errant, held, undefined, whole)?.held).toBe(`${P}:1-50`);
   });
 });

@@ -247,6 +247,7 @@ export function end(
       ? {}
       : { unrestored: state.unrestored.filter((n) => !ledHome(state.operation, outcome, n)) }),
     ...(state.unbuilt === undefined ? {} : { unbuilt: only(state.unbuilt, quarantined) }),
+    ...(state.hollow === undefined ? {} : { hollow: only(state.hollow, quarantined) }),
     failovers: failoversAfter(state, nowUnixMs),
     ...repairsAfter(state, outcome, nowUnixMs),
   };

@@ -37,28 +37,37 @@ export interface VouchFinding {
   reason: string;
 }
 
+/** Is it this very start of this very server? */
+export function isStartOf(
+  entry: Pick<Vouch, "serverUuid" | "startedUnixS">,
+  status: Pick<NodeStatus, "serverUuid" | "startedUnixS">,
+): boolean {
+  return entry.serverUuid === status.serverUuid && isSameStart(entry.startedUnixS, status.startedUnixS);
+}
+
 /**
  * May this replica vouch for everything that it ever acknowledged?
- * No, when it lacks what the ledger saw it hold; nor when it restarted, with `relay_log_recovery=ON`, since the
- * ledger last saw it: what it acknowledged in between may be gone without trace.
+ * No, when the ledger does not know it, for then nobody has seen it whole; when it lacks what the ledger saw it hold; nor when it is another server, or restarted with
+ * `relay_log_recovery=ON`, since the ledger last saw it: what it acknowledged in between may be gone without trace.
  */
 export function canVouch(
   status: Pick<NodeStatus, "executed" | "replica" | "serverUuid" | "startedUnixS" | "relayLogRecovery">,
   ledger: Vouch | undefined,
 ): VouchFinding {
+  const no = (reason: string, missing = GtidSet.empty): VouchFinding => ({
+    canVouch: false,
+    missing,
+    reason,
+  });
   if (ledger === undefined)
-    return { canVouch: true, missing: GtidSet.empty, reason: "not in the ledger yet" };
+    return no("was not seen yet to hold all that its primary had, so it cannot say what it may have lost");
   const missing = GtidSet.parse(ledger.held).subtract(heldBy(status));
-  if (!missing.isEmpty()) return { canVouch: false, missing, reason: `no longer holds ${missing}` };
-  const restarted =
-    ledger.serverUuid !== status.serverUuid || !isSameStart(ledger.startedUnixS, status.startedUnixS);
-  if (restarted && status.relayLogRecovery) {
-    return {
-      canVouch: false,
-      missing,
-      reason: "restarted with relay_log_recovery=ON, which discards acknowledged relay logs",
-    };
-  }
+  if (!missing.isEmpty()) return no(`no longer holds ${missing}`, missing);
+  if (ledger.serverUuid !== status.serverUuid)
+    return no(`is server ${status.serverUuid} and was ${ledger.serverUuid}: its data were replaced`);
+  const restarted = !isSameStart(ledger.startedUnixS, status.startedUnixS);
+  if (restarted && status.relayLogRecovery)
+    return no("restarted with relay_log_recovery=ON, which discards acknowledged relay logs");
   return {
     canVouch: true,
     missing,
@@ -66,31 +75,38 @@ export function canVouch(
   };
 }
 
+export interface VouchFacts {
+  /** For a first entry, or another start: what the primary had executed after that start was first seen. */
+  required?: GtidSet;
+  /** It has left the members: what is not in the history binds it no more. */
+  quarantined?: boolean;
+}
+
 /**
- * The ledger's next entry for a replica that hears its primary, or null when nothing changes. The entry moves to
- * a new start of the server only once that start holds all that the old entry did. Transactions unknown
- * to the primary are left out: errant ones would bind every later incarnation of the node.
+ * The ledger's next entry for a node of which the primary's history is known, or null when nothing changes. An entry is made, and moves to
+ * a new start of the server, only once that start holds all that the old entry did and all that was executed when it was first seen.
+ * Transactions unknown to the primary are left out: errant ones would bind every later incarnation of the node.
  */
 export function nextVouch(
   cluster: string,
   node: string,
-  status: NodeStatus,
+  status: Pick<NodeStatus, "executed" | "replica" | "serverUuid" | "startedUnixS">,
   primaryExecuted: GtidSet,
   ledger: Vouch | undefined,
+  { required, quarantined = false }: VouchFacts = {},
 ): Vouch | null {
   const held = heldBy(status).intersect(primaryExecuted);
-  const before = ledger === undefined ? GtidSet.empty : GtidSet.parse(ledger.held);
-  if (!held.contains(before)) return null;
-  const sameStart =
-    ledger !== undefined &&
-    ledger.serverUuid === status.serverUuid &&
-    isSameStart(ledger.startedUnixS, status.startedUnixS);
-  if (sameStart && held.equals(before)) return null;
+  const was = ledger === undefined ? GtidSet.empty : GtidSet.parse(ledger.held);
+  const binds = quarantined ? was.intersect(primaryExecuted) : was;
+  if (!held.contains(binds)) return null;
+  const same = ledger !== undefined && isStartOf(ledger, status);
+  if (same && held.equals(was)) return null;
+  if (!same && (required === undefined || !held.contains(required))) return null;
   return {
     cluster,
     node,
     serverUuid: status.serverUuid,
-    startedUnixS: sameStart ? ledger.startedUnixS : status.startedUnixS,
+    startedUnixS: same ? ledger.startedUnixS : status.startedUnixS,
     held: held.toString(),
   };
 }

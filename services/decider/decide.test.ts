@@ -415,6 +415,7 @@ describe("a node out of its place", () => {
     s.feed({
       type: "vouch",
       node: "n3",
+      revision: 2,
       vouch: { cluster: "shop", node: "n3", serverUuid: uuid("n3"), startedUnixS: 100, held: "" },
     });
     for (let i = 0; i < 5; i++) {
@@ -429,7 +430,7 @@ describe("a node out of its place", () => {
   it("is led home when an operation stopped it and could not start it again", () => {
     const s = calmCluster();
     const vouch = { cluster: "shop", node: "n3", serverUuid: uuid("n3"), startedUnixS: 100, held: "" };
-    s.feed({ type: "vouch", node: "n3", vouch });
+    s.feed({ type: "vouch", node: "n3", vouch, revision: 2 });
     s.steady({ unrestored: ["n3"] }, 9);
     for (let i = 0; i < 3; i++) {
       s.now += 1_000;

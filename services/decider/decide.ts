@@ -9,10 +9,9 @@ import type {
   Mark,
   OperationKind,
   RepairCode,
-  Vouch,
 } from "@baton/contracts";
 import { DIAGNOSES } from "@baton/contracts";
-import { chooseDonor, isCalm, isSameStart, nextVouch } from "@baton/protocol";
+import { chooseDonor, isCalm, isSameStart } from "@baton/protocol";
 import { type Advice, adviceFor } from "./advise.ts";
 import {
   adoptionHeldBack,
@@ -28,6 +27,7 @@ import { DEATHS, diagnose, type Verdict } from "./diagnose.ts";
 import { durabilityWish, noteAckers, unseenNow } from "./durability.ts";
 import { epochFaultNow, remember, stateToPutBack } from "./epoch.ts";
 import { isForeignNode, mismatchNow } from "./identity.ts";
+import { type DueVouch, looksForLedger, vouchesDue } from "./ledger.ts";
 import { markDue, noteHistory, provesSoon } from "./mark.ts";
 import { awaken, fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
@@ -85,7 +85,7 @@ export type Effect =
   | { type: "repair-limit"; code: RepairCode; node: string }
   /** A maintenance or a downtime has reached its end. */
   | { type: "set-aside-ended"; ended: SetAside }
-  | { type: "vouch"; vouch: Vouch }
+  | ({ type: "vouch" } & DueVouch)
   /** The high-water mark, to be written behind this revision. */
   | { type: "mark"; mark: Mark; revision: number }
   /** The state names an operation and has not moved for a while: where nobody holds its lock, its intent is given again. */
@@ -100,7 +100,6 @@ const LOOK_FOR_PROOF_MS = 250;
 const LOOK_HARD_FOR_MS = 500;
 /** A node must be out of place for so long: reads that are under way during a change of reign settle in this time. */
 const ASTRAY_MS = 1_000;
-const VOUCH_EVERY_MS = 2_000;
 /** A copy that failed is costly and seldom mends itself. */
 const REBUILD_RETRY_MS = 60_000;
 /** An order whose operation has not shown itself is given again: the same order, so that it can run once only. */
@@ -174,16 +173,18 @@ export function decide(
     for (const limited of newlyLimited(before, picture, now))
       effects.push({ type: "repair-limit", ...limited });
   }
+  if ((input.type === "tick" || input.type === "state") && looksForLedger(picture, now, s)) {
+    picture = { ...picture, lookedMs: now };
+    effects.push({ type: "look-now", reason: "the ledger does not know a start that was seen" });
+  }
   if (input.type === "tick" && picture.brakesKnown) {
     for (const ended of endedByThemselves(picture, now)) effects.push({ type: "set-aside-ended", ended });
     picture = { ...picture, setAside: setAsideNow(picture, now) };
   }
   if (fault === null && input.type === "sample" && input.sample.status !== null) {
-    const vouch = vouchFor(picture, input.sample.node, now, s);
-    if (vouch !== null) {
-      picture = { ...picture, vouchedMs: new Map(picture.vouchedMs).set(vouch.node, now) };
-      effects.push({ type: "vouch", vouch });
-    }
+    const ledger = vouchesDue(picture, input.sample.node, now, s);
+    picture = ledger.picture;
+    for (const due of ledger.due) effects.push({ type: "vouch", ...due });
   }
   const due = markDue(picture, now, s.decider);
   if (due !== null) {
@@ -377,22 +378,36 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   if (!verdict.probers.some((v) => v.finds === "alive" && v.outcome === "ok") || inDoubt(picture, now, s))
     return null;
   const rejoins = picture.declared?.policy.rejoin === true && mayTry("rejoin");
-  for (const [node, since] of rejoins ? picture.astraySince : []) {
-    if (node === state.operation?.node || downtimeNow(picture, node, now) !== null) continue;
-    const known = picture.statuses.get(node);
-    if (known === undefined || now - since < ASTRAY_MS) continue;
-    const { astray } = placeReplica(picture, node, known.status, primaryExecuted(picture, state.primary));
-    // The others are repairs, each under a policy of its own.
-    if (astray !== null && astray.repair === null)
-      return order("rejoin", node, `${node} is not where it belongs: ${astray.why}.`);
-  }
-  for (const fault of standingFaults(picture, now)) {
-    if (!fault.unasked || !mayTry(fault.by)) continue;
-    if (mayMend(picture, fault.code, fault.node, now) === "auto")
-      return order(fault.by, fault.node, `${fault.found}.`, fault.code);
-  }
+  const faults = standingFaults(picture, now);
+  const wishFor = (wanted: (node: string) => boolean): Order | null => {
+    for (const [node, since] of rejoins ? picture.astraySince : []) {
+      if (!wanted(node) || node === state.operation?.node || downtimeNow(picture, node, now) !== null)
+        continue;
+      const known = picture.statuses.get(node);
+      if (known === undefined || now - since < ASTRAY_MS) continue;
+      const { astray } = placeReplica(picture, node, known.status, primaryExecuted(picture, state.primary));
+      // The others are repairs, each under a policy of its own.
+      if (astray !== null && astray.repair === null)
+        return order("rejoin", node, `${node} is not where it belongs: ${astray.why}.`);
+    }
+    for (const fault of faults) {
+      if (!wanted(fault.node) || !fault.unasked || !mayTry(fault.by)) continue;
+      if (mayMend(picture, fault.code, fault.node, now) === "auto")
+        return order(fault.by, fault.node, `${fault.found}.`, fault.code);
+    }
+    return null;
+  };
+  // Whoever was tried in vain may wait for what the others bring: it comes after them.
+  const inVain = (node: string) => failedLast && isOf(state.last?.id ?? "", picture, node);
+  const home = wishFor((node) => !inVain(node)) ?? wishFor(inVain);
+  if (home !== null) return home;
   const node = nodeToRebuild(picture, now, s);
   return node === null ? null : order("rebuild", node, `${node} is quarantined and is to be rebuilt.`);
+}
+
+/** Operations are named by their kind, cluster, node and the revision that they left. */
+function isOf(operation: string, { cluster }: Picture, node: string): boolean {
+  return new RegExp(`^[a-z-]+-${cluster}-${node}-\\d+$`).test(operation);
 }
 
 function mostReachIt(verdict: Verdict): boolean {
@@ -424,8 +439,8 @@ function nodeToRebuild(picture: Picture, now: number, s: Settings): string | nul
     const begun = unbuilt?.[node] !== undefined;
     if (!begun && declared.policy.rebuild !== "auto") continue;
     // A clean one is led home without a copy.
-    if (!begun && !placeReplica(picture, node, known.status, executed).problems.includes("errant-gtid"))
-      continue;
+    const { problems } = placeReplica(picture, node, known.status, executed);
+    if (!begun && !problems.includes("errant-gtid") && !problems.includes("replica-hollow")) continue;
     const facts = { declared, primary, primaryUuid, quarantined, node, named: null, statuses, downtimes };
     if (chooseDonor(facts).ok) return node;
   }
@@ -448,17 +463,4 @@ function bootedReadOnly(picture: Picture): boolean {
     return false;
   const openedS = picture.openedStartS ?? picture.state?.value.primaryStartedUnixS;
   return picture.endedSinceOpen || openedS === undefined || !isSameStart(openedS, status.startedUnixS);
-}
-
-function vouchFor(picture: Picture, node: string, now: number, s: Settings): Vouch | null {
-  if (picture.state === null || !isCalm(picture.state.value) || inDoubt(picture, now, s)) return null;
-  const { primary } = picture.state.value;
-  const vote = replicaVotes(picture, primary, now, s).find((v) => v.node === node);
-  const known = picture.statuses.get(node);
-  if (vote?.finds !== "hears" || known === undefined) return null;
-  const due = now - (picture.vouchedMs.get(node) ?? Number.NEGATIVE_INFINITY) >= VOUCH_EVERY_MS;
-  const entry = picture.vouches.get(node);
-  const restarted = entry !== undefined && !isSameStart(entry.startedUnixS, known.status.startedUnixS);
-  if (!due && !restarted) return null;
-  return nextVouch(picture.cluster, node, known.status, primaryExecuted(picture, primary), entry);
 }

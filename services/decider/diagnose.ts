@@ -49,6 +49,7 @@ const GRAVITY: readonly DiagnosisCode[] = [
   "semi-sync-too-few-ackers",
   "semi-sync-broken",
   "durability-degraded",
+  "replica-hollow",
   "errant-gtid",
   "gtid-drift",
   "replica-wrong-source",
@@ -335,6 +336,9 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
   for (const fault of standingFaults(picture, now))
     if (fault.node === primary && fault.by === "repair" && fault.code !== "semi-sync-off")
       problems.push({ code: fault.code, node: primary, text: fault.found });
+  for (const fault of standingFaults(picture, now))
+    if (fault.code === "replica-hollow")
+      problems.push({ code: fault.code, node: fault.node, text: fault.found });
   const executed = primaryExecuted(picture, primary);
   for (const node of Object.keys(picture.declared?.nodes ?? {})) {
     if (node === primary) continue;
@@ -398,6 +402,8 @@ function wordsFor(picture: Picture, node: string, code: DiagnosisCode): string {
       return `${node} holds transactions that the primary has not`;
     case "foreign-server":
       return `the server of ${node} has data of its own and nothing of this cluster's: it is left alone`;
+    case "replica-hollow":
+      return `${node} is quarantined: it lacks a part of the history, and following does not bring it`;
     case "semi-sync-broken":
       return `${node}'s semi-sync settings are not a replica's`;
     case "credentials-failing":

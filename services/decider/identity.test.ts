@@ -157,6 +157,7 @@ it("replicas that look for the primary where it was are led to where it is decla
       type: "vouch",
       node,
       vouch: { cluster: "shop", node, serverUuid: uuid(node), startedUnixS: 100, held: "" },
+      revision: 1,
     });
   s.feed({
     type: "declared",
@@ -217,7 +218,7 @@ describe("somebody else's server among the nodes", () => {
     });
     expect(planNow(s.picture, s.now, s.settings)).toMatchObject({ possible: true, candidate: "n2" });
     const vouch = { cluster: "shop", node: "n3", serverUuid: uuid("n3"), startedUnixS: 1, held: "" };
-    s.feed({ type: "vouch", node: "n3", vouch });
+    s.feed({ type: "vouch", node: "n3", vouch, revision: 1 });
     expect(planNow(s.picture, s.now, s.settings)).toMatchObject({
       possible: false,
       refusal: "foreign-server",

@@ -17,6 +17,7 @@ import { GtidSet } from "@baton/mysql/gtid";
 import { type Brakes, NO_BRAKES } from "@baton/protocol";
 import { dateEnds, type SetAside } from "./brakes.ts";
 import type { Ackers } from "./durability.ts";
+import type { NewStart } from "./ledger.ts";
 import { afterChange, type History, learnMark, NO_HISTORY } from "./mark.ts";
 import type { Fault } from "./repairs.ts";
 import { noteWriting, type Writing } from "./writing.ts";
@@ -71,6 +72,9 @@ export interface Picture {
   /** node → the newest status any prober has read */
   readonly statuses: ReadonlyMap<string, KnownStatus>;
   readonly vouches: ReadonlyMap<string, Vouch>;
+  readonly vouchRevisions: ReadonlyMap<string, number>;
+  /** Nodes whose present start has no entry in the ledger. */
+  readonly newStarts: ReadonlyMap<string, NewStart>;
   /** The high-water mark as it lies in NATS; null before that bucket has been read. */
   readonly mark: { readonly value: Mark | null; readonly revision: number } | null;
   /** What is known of the primary's history. */
@@ -125,6 +129,8 @@ export function emptyPicture(cluster: string, now: number): Picture {
     seen: new Map(),
     statuses: new Map(),
     vouches: new Map(),
+    vouchRevisions: new Map(),
+    newStarts: new Map(),
     mark: null,
     history: NO_HISTORY,
     baseline: null,
@@ -151,7 +157,7 @@ export type Input =
   | { type: "state-known" }
   | { type: "brake"; of: keyof Brakes; brake: Brake | null }
   | { type: "brakes-known" }
-  | { type: "vouch"; node: string; vouch: Vouch | null }
+  | { type: "vouch"; node: string; vouch: Vouch | null; revision: number }
   | { type: "mark"; mark: Mark | null; revision: number; decider: string }
   | { type: "marks-known" }
   | { type: "order-failed"; stateRevision: number }
@@ -211,10 +217,18 @@ export function fold(picture: Picture, input: Input, now: number): Picture {
     case "brakes-known":
       return { ...picture, brakesKnown: true };
     case "vouch": {
+      // Read again, or written by ourselves, before the watch had told of something older.
+      if (input.revision < (picture.vouchRevisions.get(input.node) ?? 0)) return picture;
       const vouches = new Map(picture.vouches);
-      if (input.vouch === null) vouches.delete(input.node);
-      else vouches.set(input.node, input.vouch);
-      return { ...picture, vouches };
+      const vouchRevisions = new Map(picture.vouchRevisions);
+      if (input.vouch === null) {
+        vouches.delete(input.node);
+        vouchRevisions.delete(input.node);
+      } else {
+        vouches.set(input.node, input.vouch);
+        vouchRevisions.set(input.node, input.revision);
+      }
+      return { ...picture, vouches, vouchRevisions };
     }
     case "mark":
       return {

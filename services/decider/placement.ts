@@ -1,7 +1,7 @@
 /** Is each node where it belongs? Problems of single nodes, and which of them Baton leads home or mends by itself. */
 import type { DiagnosisCode, NodeStatus, RepairCode, Vouch } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
-import { isSameStart, ownTransactions, replicaSemiSyncFaults, whyStopped } from "@baton/protocol";
+import { heldBy, isSameStart, ownTransactions, replicaSemiSyncFaults, whyStopped } from "@baton/protocol";
 import { isForeignNode } from "./identity.ts";
 import type { Picture } from "./picture.ts";
 import { follows, triesElsewhere } from "./votes.ts";
@@ -31,7 +31,17 @@ export interface Placement {
   /** Null when it is at home, or a person must look first. */
   astray: Astray | null;
   /** What is wrong with it where it is. */
-  faults: { code: RepairCode; found: string; unasked: boolean; by: "rejoin" | "repair" }[];
+  faults: { code: RepairCode; found: string; unasked: boolean; by: "rejoin" | "repair"; mark?: string }[];
+}
+
+/**
+ * What it lacks of what came before the primary's own: for one that receives and only has to catch up this shrinks. Of MariaDB nothing of
+ * the kind can be told.
+ */
+function leftOutBy(status: NodeStatus, primaryExecuted: GtidSet, primaryUuid: string): GtidSet {
+  if (status.flavour === "mariadb") return GtidSet.empty;
+  const lacking = primaryExecuted.subtract(heldBy(status));
+  return lacking.subtract(lacking.onlyFrom(primaryUuid));
 }
 
 /** Judges a replica by a status read in the present reign. `primaryExecuted` is the primary's own last known set. */
@@ -112,9 +122,26 @@ export function placeReplica(
       });
   }
   if (quarantined) {
-    if (!problems.includes("errant-gtid") && astray === null) problems.push("errant-gtid");
-    if (!extra.isEmpty() || state.unbuilt?.[node] !== undefined) astray = null;
+    const hollow =
+      state.hollow?.[node] === status.serverId &&
+      !leftOutBy(status, primaryExecuted, state.primaryUuid).isEmpty();
+    if (hollow) problems.push("replica-hollow");
+    else if (!problems.includes("errant-gtid") && astray === null) problems.push("errant-gtid");
+    if (!extra.isEmpty() || hollow || state.unbuilt?.[node] !== undefined) astray = null;
     return { problems, astray, faults: [] };
   }
+  // Nothing is parsed for what is seen to be equal.
+  const equal = status.executed === picture.statuses.get(state.primary)?.status.executed;
+  const receives = atHome && r?.receiver === "on" && !equal;
+  const leftOut = receives ? leftOutBy(status, primaryExecuted, state.primaryUuid) : GtidSet.empty;
+  if (!leftOut.isEmpty())
+    faults.push({
+      code: "replica-hollow",
+      found: `${node} follows ${state.primary} and does not get ${leftOut.count()} transactions that ${state.primary} has: ${leftOut}`,
+      unasked: true,
+      by: "rejoin",
+      // One that is catching up gets some of it.
+      mark: leftOut.toString(),
+    });
   return { problems, astray, faults };
 }

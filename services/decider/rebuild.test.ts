@@ -40,6 +40,25 @@ describe("by itself", () => {
     expect(watch(cluster("never", { unbuilt: { n3: 1 } }), "")).toEqual(["rebuild n3"]);
   });
 
+  it("one that is not whole is rebuilt under `auto`, and under another server id led home", () => {
+    const hollow = { hollow: { n3: 1 } };
+    const before = `${uuid("n2")}:1-5`;
+    const lacks = (s: Scene, serverId: number) => {
+      for (let i = 0; i < 5; i++) {
+        s.now += 1_000;
+        s.sample("n1", "p1", { status: s.status("n1", { executed: `${before},${uuid("n1")}:1-10` }) });
+        s.sample("n2");
+        s.replica("n3", null, "p1", { executed: `${uuid("n1")}:1-10`, serverId });
+      }
+      return s.orders();
+    };
+    expect(lacks(cluster("auto", hollow), 1)).toEqual(["rebuild n3"]);
+    const ask = cluster("ask", hollow);
+    expect(lacks(ask, 1)).toEqual([]);
+    expect(ask.picture.diagnosis).toMatchObject({ code: "replica-hollow", node: "n3" });
+    expect(lacks(cluster("ask", hollow), 101).at(0)).toBe("rejoin n3");
+  });
+
   it("a failed one waits a minute", () => {
     const last = {
       id: "x",

@@ -2,7 +2,7 @@
  * A death on paper, judged and ordered when a decider starts, so that the code and the schemas of the real one are warm.
  * A decider whose rehearsal does not end in an order is not fit to judge and does not start.
  */
-import { Alert, DeclaredCluster, Diagnosis, Intent, type NodeStatus, Sample } from "@baton/contracts";
+import { Alert, DeclaredCluster, Diagnosis, Intent, type NodeStatus, Sample, Vouch } from "@baton/contracts";
 import { alertFor } from "./alert.ts";
 import { decide, type Effect, type Settings } from "./decide.ts";
 import { giveOrder } from "./order.ts";
@@ -113,7 +113,11 @@ export async function rehearse(settings: Settings): Promise<void> {
       failovers: [],
     },
   });
-  for (const node of ["n1", "n2", "n3"]) sample(node, "ok", 0, statusOf(node, "on"));
+  // Twice: the ledger knows a node once its primary was read after it.
+  for (const node of ["n1", "n2", "n3", "n1"]) sample(node, "ok", 0, statusOf(node, "on"));
+  for (const effect of effects)
+    if (effect.type === "vouch")
+      feed({ type: "vouch", node: effect.vouch.node, vouch: Vouch.parse(effect.vouch), revision: 1 });
   sample("n1", "refused", 1, null);
   sample("n1", "refused", 2, null);
   for (const node of ["n2", "n3"]) sample(node, "ok", 0, statusOf(node, "connecting"));

@@ -11,6 +11,7 @@ function calm(repairs: object = {}): Scene {
   for (const node of ["n2", "n3"])
     s.feed({
       type: "vouch",
+      revision: 2,
       node,
       vouch: { cluster: "shop", node, serverUuid: uuid(node), startedUnixS: 100, held: "" },
     });
@@ -219,6 +220,61 @@ describe("a primary that is read-only with semi-sync off", () => {
     };
     expect(begun(100)).toEqual([]);
     expect(begun(50)).toEqual(["reopen n1"]);
+  });
+});
+
+describe("a replica that lacks what came before the primary's own", () => {
+  const before = `${uuid("n2")}:1-5`;
+  const primary = { executed: `${before},${uuid("n1")}:1-20` };
+  it("for ten seconds the same, though it receives, is not whole", () => {
+    const s = calm();
+    expect(watch(s, 9, { primary })).toEqual([]);
+    expect(s.code()).toBe("healthy");
+    // n2 lacks it too in this scene: one at a time.
+    expect(watch(s, 3, { primary })).toEqual(["rejoin n2"]);
+    expect(s.code()).toBe("replica-hollow");
+  });
+  it("is only behind while it gets some of it, or lacks only what the primary wrote itself", () => {
+    const s = calm();
+    for (let i = 1; i <= 15; i++) {
+      const executed = `${uuid("n2")}:1-${i},${uuid("n1")}:1-10`;
+      s.now += 1_000;
+      s.sample("n1", "p1", { status: s.status("n1", { executed: `${uuid("n2")}:1-30,${uuid("n1")}:1-20` }) });
+      s.sample("n2", "p1", { status: s.status("n2", { executed }) });
+      s.replica("n3", {}, "p1", { executed });
+    }
+    expect(s.orders()).toEqual([]);
+    expect(watch(calm(), 15, { primary: { executed: `${uuid("n1")}:1-20` } })).toEqual([]);
+  });
+});
+
+describe("who was tried in vain", () => {
+  it("comes after the others, who may be what it waits for", () => {
+    const last = {
+      id: "rejoin-shop-n3-7",
+      kind: "rejoin",
+      outcome: "blocked",
+      code: "handover-unproven",
+      endedUnixMs: 0,
+    } as const;
+    const gone = (of: Partial<NodeStatus["replica"]>) => ({
+      sourceUuid: uuid("n9"),
+      sourceHost: "h9",
+      ...of,
+    });
+    const tried = (last?: object) => {
+      const s = calm();
+      s.steady(last === undefined ? {} : { last: last as never }, 9);
+      for (let i = 0; i < 12; i++) {
+        s.now += 1_000;
+        s.sample("n1");
+        s.replica("n2", gone({ receiver: "off" }));
+        s.replica("n3", null, "p1", { readOnly: true });
+      }
+      return s.orders()[0];
+    };
+    expect(tried()).toBe("rejoin n3");
+    expect(tried(last)).toBe("rejoin n2");
   });
 });
 

@@ -41,6 +41,8 @@ const STANDS_MS = 1_000;
 const SPLIT_STANDS_MS = 250;
 /** A commit waits for its ack for as long as the network takes; nobody's takes this long when the replicas have it already. */
 const WAITING_STANDS_MS = 2_000;
+/** A receiver may be so long at one large transaction. */
+const HOLLOW_STANDS_MS = 10_000;
 const HOUR_MS = 3_600_000;
 
 /** Gravest first. Nothing while the primary is suspect or an operation runs: what is seen then will pass. */
@@ -85,7 +87,7 @@ function faultsNow(picture: Picture, now: number, s: VoteSettings): Found[] {
         mark: "",
       });
     if (status.flavour === "mariadb") continue;
-    for (const fault of own) faults.push({ ...fault, node, mark: "" });
+    for (const fault of own) faults.push({ ...fault, node, mark: fault.mark ?? "" });
   }
   const gravity = (code: RepairCode) => RepairCode.options.indexOf(code);
   return faults.sort((a, b) => gravity(a.code) - gravity(b.code));
@@ -224,6 +226,7 @@ export function standingFaults(picture: Picture, now: number): Fault[] {
 const STANDS: Partial<Record<RepairCode, number>> = {
   "split-brain": SPLIT_STANDS_MS,
   "semi-sync-waiting": WAITING_STANDS_MS,
+  "replica-hollow": HOLLOW_STANDS_MS,
 };
 
 export type Leave = "auto" | "ask" | "never" | "cooldown" | "repair-limit";

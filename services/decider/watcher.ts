@@ -8,6 +8,7 @@ import {
   type ConfirmReply,
   type Diagnosis,
   MESSAGES,
+  type Vouch,
 } from "@baton/contracts";
 import { type ServiceContext, startTrace } from "@baton/runtime";
 import { adviceAlert, alertAfterMs, alertFor, flapAlert, lossAlert, repairLimitAlert } from "./alert.ts";
@@ -100,9 +101,9 @@ export class Watcher {
       }),
       await bus.bucket("baton_vouch").watch({
         whenLost: "put-back",
-        onChange: (key, vouch) => {
+        onChange: (key, vouch, revision) => {
           const [cluster = "", node = ""] = key.split(".");
-          this.#feed(cluster, { type: "vouch", node, vouch }, null);
+          this.#feed(cluster, { type: "vouch", node, vouch, revision }, null);
         },
       }),
       await bus.bucket("baton_marks").watch({
@@ -321,12 +322,9 @@ export class Watcher {
         );
         return;
       case "vouch":
-        void bus
-          .bucket("baton_vouch")
-          .put(`${cluster}.${effect.vouch.node}`, effect.vouch)
-          .catch((error: unknown) =>
-            log.warn({ err: error, cluster }, "the vouch ledger could not be written; it is tried again"),
-          );
+        void this.#vouch(cluster, effect.vouch, effect.revision).catch((error: unknown) =>
+          log.warn({ err: error, cluster }, "the vouch ledger could not be written; it is tried again"),
+        );
         return;
       case "mark":
         void bus
@@ -345,6 +343,18 @@ export class Watcher {
       case "order":
         void this.#order(cluster, effect.order, traceparent);
     }
+  }
+
+  /** Behind the entry that was judged. Another decider that was first may have seen more: then its entry is judged. */
+  async #vouch(cluster: string, vouch: Vouch, revision: number): Promise<void> {
+    const ledger = this.#ctx.bus.bucket("baton_vouch");
+    const key = `${cluster}.${vouch.node}`;
+    const written =
+      revision === 0 ? await ledger.create(key, vouch) : await ledger.update(key, vouch, revision);
+    const now = written === null ? await ledger.get(key) : { value: vouch, revision: written };
+    const { node } = vouch;
+    if (now !== null)
+      this.#feed(cluster, { type: "vouch", node, vouch: now.value, revision: now.revision }, null);
   }
 
   async #resume(

@@ -5,7 +5,8 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import type { GtidSet } from "@baton/mysql";
-import { applyReceived, sourceOf } from "./carry-forward.ts";
+import { applyReceived } from "./carry-forward.ts";
+import { pointAt } from "./channel.ts";
 import type { Operation } from "./operation.ts";
 import type { Stopped } from "./receivers.ts";
 import { Refusal } from "./refusal.ts";
@@ -35,12 +36,11 @@ export async function bringForward(
     handOn(source, d.keepsRelayLogs, withinMs, openMs),
   ]);
   op.assertMine();
-  const { target, account, tls } = sourceOf(op, source.node);
-  const change = d.redirectReceiver(target, account, { tls });
-  await hand.run(
-    d.keepsRelayLogs ? [change, d.startReceiver] : [d.stopReplication, change, d.startReplication],
-    openMs,
-  );
+  const r = behind.status.replica;
+  // Nothing is received since it was read, and all of that is applied: there is no need to read it again.
+  const applier = r?.received === "" ? r.applier : "on";
+  const known = { ...behind.status, replica: r === null ? null : { ...r, applier } };
+  await pointAt(op, hand, source.node, { roles: [], start: "replication", known, running: true });
   try {
     for (;;) {
       const sliceMs = Math.min(SLICE_MS, untilMs - op.ports.now());

@@ -7,13 +7,13 @@ import { GtidSet } from "@baton/mysql";
 import { ackersOf, end, heldBy, leaving } from "@baton/protocol";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { proveByCanary } from "./canary.ts";
+import { forgetChannel, pointAt } from "./channel.ts";
 import { heedEpoch, markEpoch, markEpochBeside, statusWithEpoch } from "./epoch.ts";
 import type { Hand } from "./hand.ts";
 import { openWrites } from "./open.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 import { applyBeforeStanding, assertNotStranded } from "./relay-logs.ts";
-import { standStill } from "./stand-still.ts";
 
 /** Waits until the node has executed what it had received at `status`. A standing applier is started first. */
 export async function applyReceived(hand: Hand, status: NodeStatus, deadlineMs: number): Promise<void> {
@@ -72,8 +72,7 @@ export async function carryForward(
   await op.step("announce", async () => {
     const repointed = await repointing;
     // The old channel goes only now: it costs file work that no client should wait for, and stopped it is inert.
-    await standStill(hand, deadlines.openMs);
-    await hand.run(hand.dialect.resetReplication, deadlines.openMs);
+    await forgetChannel(op, hand);
     // Where writes need not wait for acks, they do not wait for followers either.
     const short = durability === "lossless" && repointed.length < acks;
     const astray = others.filter((node) => !repointed.includes(node));
@@ -158,21 +157,18 @@ async function repoint(
 export async function redirect(op: Operation, hand: Hand, candidate: string): Promise<void> {
   const d = hand.dialect;
   const { openMs, catchUpMs } = op.declared.policy.deadlines;
-  const { target, account, tls } = sourceOf(op, candidate);
   if (!d.keepsRelayLogs) await applyBeforeStanding(hand, catchUpMs);
   const [, ...sets] = await hand.run(
     [d.keepsRelayLogs ? d.stopReceiver : d.stopReplication, d.statusSql],
     openMs,
   );
-  const { superReadOnly, semiSync } = d.parseStatus(sets);
+  const known = d.parseStatus(sets);
+  const { superReadOnly, semiSync } = known;
   // A former primary of an earlier reign may have come back just now, with somebody waiting for an ack: semi-sync switched
   // off would answer OK. It is led home by `rejoin`, which shuts it first.
   if (!superReadOnly || semiSync?.source === true)
     throw new Refusal("state-changed", `${hand.node} is no replica: it was a primary and has not been shut`);
-  await hand.run(
-    [...d.becomeReplica, d.redirectReceiver(target, account, { tls }), d.startReplication],
-    openMs,
-  );
+  await pointAt(op, hand, candidate, { roles: d.becomeReplica, start: "replication", known, running: true });
 }
 
 /** The old primary of a switchover becomes a replica. It is frozen, and the candidate holds all that it does. */
@@ -190,27 +186,12 @@ async function stepDown(op: Operation, hand: Hand, candidate: string): Promise<v
   }
   // They can commit nothing any more, and their row locks would block the applier. One that has gone makes KILL fail.
   for (const row of writers ?? []) await hand.run(d.kill(Number(row.id)), openMs).catch(() => undefined);
-  if (status.replica !== null) await standStill(hand, openMs);
-  const { target, account, tls } = sourceOf(op, candidate);
   // It acknowledges at once. Switching the source role off takes the server up to a second (its ack thread sleeps so
   // long), which the applier must wait for and no client.
-  await hand.run([d.semiSyncReplicaOn, d.follow(target, account, { tls }), d.startReceiver], openMs);
+  await pointAt(op, hand, candidate, {
+    roles: [d.semiSyncReplicaOn],
+    start: "receiver",
+    ...(status.replica === null ? { known: status } : {}),
+  });
   await hand.run([...d.becomeReplica, d.startApplier], openMs);
-}
-
-export function sourceOf(op: Operation, primary: string) {
-  const declared = op.declared.nodes[primary];
-  const access = op.ports.access(op.cluster);
-  return {
-    target: { host: declared?.host ?? "", port: declared?.port ?? 0 },
-    account: access.replication ?? access,
-    tls: access.tls !== undefined,
-  };
-}
-
-/** The statements that make a clean node that stands still, whatever it was, an acker of the primary. */
-export function followPrimary(op: Operation, hand: Hand, primary: string): string[] {
-  const { target, account, tls } = sourceOf(op, primary);
-  const d = hand.dialect;
-  return [...d.becomeReplica, d.follow(target, account, { tls }), d.startReplication];
 }

@@ -4,10 +4,10 @@
  * lose something; and it says that all is well again only when k ackers hold everything that was written meanwhile.
  */
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, degraded, end, restored } from "@baton/protocol";
+import { ackersOf, degraded, end, heldBy, restored } from "@baton/protocol";
+import { beside } from "./beside.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
-import { untilOthersHold } from "./rebuild.ts";
 import { Refusal } from "./refusal.ts";
 
 const POLL_MS = 50;
@@ -187,6 +187,27 @@ async function untilWritesWait(op: Operation, hand: Hand): Promise<GtidSet> {
       throw new Refusal(
         "deadline-exceeded",
         `${hand.node}: semi-sync did not come back within ${deadlines.catchUpMs} ms`,
+      );
+    op.assertMine();
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** Durability is back only when k ackers hold all that was written without. @throws Refusal too-few-ackers-left */
+async function untilOthersHold(op: Operation, others: readonly string[], set: GtidSet, acks: number) {
+  const { catchUpMs, openMs } = op.declared.policy.deadlines;
+  const untilMs = op.ports.now() + catchUpMs;
+  for (;;) {
+    const holders = await Promise.all(
+      others.map((name) =>
+        beside(op, name, async (h) => heldBy(await h.status(openMs)).contains(set)).catch(() => false),
+      ),
+    );
+    if (holders.filter(Boolean).length >= acks) return;
+    if (op.ports.now() > untilMs)
+      throw new Refusal(
+        "too-few-ackers-left",
+        `fewer than ${acks} other replicas received within ${catchUpMs} ms what ${op.intent.node} holds`,
       );
     op.assertMine();
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));

@@ -2,20 +2,16 @@
  * The way out of quarantine. A failover counts only on nodes outside it, so an ack from inside would be for a write that may be
  * lost: the node follows without acknowledging first, then the state counts it, and only then does it acknowledge.
  */
-import { sourceOf } from "./carry-forward.ts";
+import { pointAt } from "./channel.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
-import { untilReceiving } from "./rejoin.ts";
+import { untilReceiving } from "./receiving.ts";
 
-/** For a node that stands still. Its old channel goes with its relay logs, which a copied node never had. */
+/** Of a copied node the old channel goes with its relay logs, which it never had. */
 export async function followUnacknowledged(op: Operation, hand: Hand, primary: string): Promise<void> {
   const { openMs } = op.declared.policy.deadlines;
-  const { target, account, tls } = sourceOf(op, primary);
-  const d = hand.dialect;
-  await hand.run(
-    [...d.isolate, d.resetReplication, d.follow(target, account, { tls }), d.startReplication],
-    openMs,
-  );
+  const replaced = op.state.unbuilt?.[hand.node] !== undefined;
+  await pointAt(op, hand, primary, { roles: hand.dialect.isolate, start: "replication", replaced });
   await untilReceiving(op, hand, openMs);
 }
 

@@ -12,6 +12,7 @@ import type {
   MysqlAccess,
   OperationKind,
   RefusalCode,
+  Salvage,
   Step,
   StepName,
   Vouch,
@@ -48,6 +49,8 @@ export interface Ports {
   access(cluster: string): MysqlAccess;
   publishStep(step: Step): Promise<void>;
   publishEvent(event: Event): Promise<void>;
+  /** Keeps a part of what a node alone holds; rejects when it is not stored. */
+  keepSalvage(part: Salvage): Promise<void>;
   /** As `publishEvent`, but rejects when the stream has not stored it. */
   archiveEvent(event: Event): Promise<void>;
   publishAlert(alert: Alert): Promise<void>;

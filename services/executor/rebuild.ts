@@ -20,6 +20,7 @@ import { type CloneState, clone, follow, readClone, teller } from "./clone.ts";
 import type { DumpPrograms } from "./dump.ts";
 import { killClients, shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
+import { proveHandover } from "./handover.ts";
 import { assertOurs } from "./identity.ts";
 import { beginAcknowledging, followUnacknowledged } from "./leave-quarantine.ts";
 import type { Operation } from "./operation.ts";
@@ -29,7 +30,6 @@ import { salvage } from "./salvage.ts";
 import { standStill } from "./stand-still.ts";
 import { hasClonePlugin, replaceByDump, wayToCopy } from "./way-to-copy.ts";
 
-const POLL_MS = 100;
 /** A wait in slices, so that an operation that was taken away notices. */
 const APPLY_SLICE_MS = 2_000;
 
@@ -39,8 +39,8 @@ export async function rebuild(op: Operation): Promise<void> {
   const wasQuarantined = op.state.quarantined.includes(node);
   try {
     if (!(await carriedOn(op, node, untilMs))) {
-      const { donor, others, programs } = await op.step("check", () => check(op, node));
-      if (op.state.unbuilt?.[node] === undefined) await op.step("salvage", () => save(op, node, others));
+      const { donor, programs } = await op.step("check", () => check(op, node));
+      if (op.state.unbuilt?.[node] === undefined) await op.step("salvage", () => save(op, node));
       if (programs === null) await op.step("clone", () => copy(op, node, donor, untilMs));
       else await op.step("dump", () => copyDumped(op, node, donor, programs, untilMs));
     }
@@ -129,27 +129,42 @@ async function check(op: Operation, node: string) {
       `without ${node} ${others.length} ackers are left, and a write waits for ${acks}: writes would stop for as long as the copy takes`,
     );
   return {
-    value: { donor, others, programs },
+    value: { donor, programs },
     summary: `${node} is to be copied from ${donor}${programs === null ? "" : " by a dump"}: ${choice.reason}`,
     detail: { donor, notChosen, by: programs === null ? "clone" : "dump" },
   };
 }
 
 /** Nothing is destroyed before what only this node holds is stored elsewhere. */
-async function save(op: Operation, node: string, others: readonly string[]) {
-  const { deadlines, acks } = op.declared.policy;
+async function save(op: Operation, node: string) {
+  const { deadlines } = op.declared.policy;
   const hand = await handOn(op, node);
   await standStill(hand, deadlines.openMs);
   const held = heldBy(await hand.status(deadlines.openMs));
   const executed = await executedOfPrimary(op, op.state.primary);
   const errant = held.subtract(executed);
-  if (!op.state.quarantined.includes(node) && others.length >= acks)
-    await untilOthersHold(op, others, held.intersect(executed), acks);
+  // One that has left handed it over then; a person may know that whoever got it is gone for good. The primary has it.
+  const left = op.state.quarantined.includes(node) && op.intent.byPerson === true;
+  if (!left) await proveHandover(op, node, held.intersect(executed), deadlines.catchUpMs);
   if (errant.isEmpty())
     return { value: null, summary: `${node} holds nothing that ${op.state.primary} has not` };
   const target = targetOf(op, node);
-  const saved = await salvage(hand, errant, target, op.ports.access(op.cluster), deadlines.openMs);
+  const { cluster } = op;
+  const { operation } = op.intent;
+  const access = op.ports.access(cluster);
+  const saved = await salvage(hand, errant, target, access, deadlines.openMs, (part, packed, last) => {
+    op.assertMine();
+    const parts = last ? part + 1 : null;
+    const gzip = packed.toString("base64");
+    return op.ports.keepSalvage({ cluster, node, operation, part, parts, gzip });
+  });
   op.assertMine();
+  if (saved.lacking !== null && op.intent.byPerson !== true)
+    throw new Refusal(
+      "errant-unsaved",
+      `${node} alone holds ${errant}, and not all of it could be kept elsewhere: ${saved.lacking}`,
+      { errant: errant.toString() },
+    );
   await op.archive({
     type: "errant-salvaged",
     node,
@@ -164,32 +179,13 @@ async function save(op: Operation, node: string, others: readonly string[]) {
   return {
     value: null,
     summary: `${errant.count()} errant transactions are archived${saved.lacking === null ? ", with their rows" : `; ${saved.lacking}`}`,
-    detail: { errant: errant.toString(), truncated: saved.truncated, lacking: saved.lacking },
+    detail: {
+      errant: errant.toString(),
+      truncated: saved.truncated,
+      parts: saved.parts,
+      lacking: saved.lacking,
+    },
   };
-}
-
-/**
- * An acker leaves the count only when all that it may have acknowledged is held by k of those who stay, so that a failover
- * among them still finds every acknowledged write.
- */
-export async function untilOthersHold(op: Operation, others: readonly string[], set: GtidSet, acks: number) {
-  const { catchUpMs, openMs } = op.declared.policy.deadlines;
-  const untilMs = op.ports.now() + catchUpMs;
-  for (;;) {
-    const holders = await Promise.all(
-      others.map((name) =>
-        beside(op, name, async (h) => heldBy(await h.status(openMs)).contains(set)).catch(() => false),
-      ),
-    );
-    if (holders.filter(Boolean).length >= acks) return;
-    if (op.ports.now() > untilMs)
-      throw new Refusal(
-        "too-few-ackers-left",
-        `fewer than ${acks} other replicas received within ${catchUpMs} ms what ${op.intent.node} holds`,
-      );
-    op.assertMine();
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
 }
 
 /** Nobody uses the node any more, and the state says that its data go. Returns when, by the node's clock. */

@@ -114,11 +114,18 @@ export async function rehearse(): Promise<void> {
     },
     openLook: async (_cluster, node) => paperHand(node),
     mark: async () => null,
-    vouches: () => new Map(),
+    vouches: (cluster) =>
+      new Map(
+        nodes.map((node) => [
+          node,
+          { cluster, node, serverUuid: uuidOf(node), startedUnixS: 0, held: history },
+        ]),
+      ),
     brakes: async () => NO_BRAKES,
     access: () => ({ user: "rehearsal", password: "" }),
     publishStep: async (step) => void JSON.stringify(Step.parse(step)),
     publishEvent: async (event) => void told.push(Event.parse(event)),
+    keepSalvage: async () => undefined,
     archiveEvent: async (event) => void JSON.stringify(Event.parse(event)),
     publishAlert: async (alert) => void JSON.stringify(Alert.parse(alert)),
   };

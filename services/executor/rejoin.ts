@@ -7,16 +7,14 @@ import type { NodeStatus, RefusalCode } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
 import { end, heldBy, ownTransactions } from "@baton/protocol";
 import { beside } from "./beside.ts";
-import { followPrimary } from "./carry-forward.ts";
+import { pointAt } from "./channel.ts";
 import { shut } from "./fence-primary.ts";
 import type { Hand } from "./hand.ts";
+import { proveHandover, stopAcknowledging } from "./handover.ts";
 import { assertOurs } from "./identity.ts";
-import { beginAcknowledging, followUnacknowledged } from "./leave-quarantine.ts";
+import { joinAsAcker } from "./join.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
-import { standStill } from "./stand-still.ts";
-
-const POLL_MS = 20;
 
 export async function rejoin(op: Operation): Promise<void> {
   const node = op.intent.node;
@@ -37,7 +35,7 @@ export async function rejoin(op: Operation): Promise<void> {
       };
     });
     if (checked.errant.isEmpty()) await leadHome(op, checked.hand, node, primary);
-    else await quarantine(op, checked.hand, node, checked.errant);
+    else await quarantine(op, checked.hand, checked.status, checked.errant);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     await giveUp(op, node, error.code, error.message);
@@ -62,7 +60,7 @@ async function check(op: Operation, node: string, primary: string) {
   // Read after the node was shut: nothing can be added to it any more, and the primary only grows.
   const primaryExecuted = await executedOfPrimary(op, primary);
   const held = heldBy(status);
-  return { hand, held, primaryExecuted, errant: held.subtract(primaryExecuted) };
+  return { hand, status, held, primaryExecuted, errant: held.subtract(primaryExecuted) };
 }
 
 /**
@@ -117,19 +115,17 @@ export async function executedOfPrimary(op: Operation, primary: string): Promise
 }
 
 async function leadHome(op: Operation, hand: Hand, node: string, primary: string): Promise<void> {
-  const { deadlines } = op.declared.policy;
-  await op.step("rejoin", async () => {
-    await standStill(hand, deadlines.openMs);
-    if (op.state.quarantined.includes(node)) {
-      await followUnacknowledged(op, hand, primary);
-      await beginAcknowledging(op, hand);
-    } else {
-      await hand.run(followPrimary(op, hand, primary), deadlines.openMs);
-      await untilReceiving(op, hand, deadlines.openMs);
-    }
-    await op.change(end(op.state, "completed", null, op.ports.nowUnixMs()));
-    return { value: null, summary: `${node} follows ${primary}` };
-  });
+  try {
+    await op.step("rejoin", async () => {
+      await joinAsAcker(op, hand, primary);
+      await op.change(end(op.state, "completed", null, op.ports.nowUnixMs()));
+      return { value: null, summary: `${node} follows ${primary}` };
+    });
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.code !== "not-whole") throw error;
+    await quarantineHollow(op, hand, error);
+    return;
+  }
   op.event({
     type: "node-rejoined",
     node,
@@ -151,41 +147,93 @@ async function leadHome(op: Operation, hand: Hand, node: string, primary: string
   });
 }
 
-/** MySQL tells nobody when a receiver connects, so it is asked. */
-export async function untilReceiving(op: Operation, hand: Hand, deadlineMs: number): Promise<void> {
-  const until = op.ports.now() + deadlineMs;
-  for (;;) {
-    const r = (await hand.status(deadlineMs)).replica;
-    if (r?.receiver === "on") return;
-    if (r !== null && r.receiver === "off" && r.receiverErrno !== 0)
-      throw new Refusal("cannot-follow", `${hand.node}: ${r.receiverErrno} ${r.receiverError}`);
-    if (op.ports.now() > until)
-      throw new Refusal(
-        "cannot-follow",
-        `${hand.node}: not connected within ${deadlineMs} ms: ${r?.receiverErrno ?? 0} ${r?.receiverError ?? ""}`,
+/** @throws Refusal handover-unproven, with the node as it was: one that followed follows on and acknowledges */
+async function quarantine(op: Operation, hand: Hand, before: NodeStatus, errant: GtidSet): Promise<void> {
+  const { openMs } = op.declared.policy.deadlines;
+  const { node } = hand;
+  await op
+    .step("quarantine", async () => {
+      await leave(op, hand, before, errant);
+      await op.change(
+        end(op.state, "completed", "not-clean", op.ports.nowUnixMs(), [
+          ...new Set([...op.state.quarantined, node]),
+        ]),
       );
-    op.assertMine();
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
+      return {
+        value: null,
+        summary: `${node} is read-only, follows nobody and will not be promoted`,
+        detail: { errant: errant.toString() },
+      };
+    })
+    .catch(async (error: unknown) => {
+      if (!(error instanceof Refusal) || error.code !== "handover-unproven") throw error;
+      if (followsPrimary(op, before))
+        await pointAt(op, hand, op.state.primary, {
+          roles: hand.dialect.becomeReplica,
+          start: "replication",
+        });
+      else await stopAcknowledging(hand, openMs);
+      throw error;
+    });
+  tellQuarantined(op, node, errant);
 }
 
-async function quarantine(op: Operation, hand: Hand, node: string, errant: GtidSet): Promise<void> {
-  const { deadlines } = op.declared.policy;
+/** Its acknowledging ends, and k others hold all of the history that it holds. One that has left before has nothing to hand over. */
+async function leave(op: Operation, hand: Hand, before: NodeStatus, errant: GtidSet): Promise<void> {
+  const { openMs } = op.declared.policy.deadlines;
+  const history = (status: NodeStatus) => heldBy(status).subtract(errant);
+  const left = op.state.quarantined.includes(hand.node);
+  // Asked first, so that no write is held up for nothing.
+  if (!left) await proveHandover(op, hand.node, history(before), openMs);
+  const status = await stopAcknowledging(hand, openMs);
+  if (!left) await proveHandover(op, hand.node, history(status), openMs);
+}
+
+function followsPrimary(op: Operation, { replica }: NodeStatus): boolean {
+  const at = op.declared.nodes[op.state.primary];
+  if (replica === null) return false;
+  if (replica.sourceUuid !== "" && replica.sourceUuid === op.state.primaryUuid) return true;
+  return replica.sourceHost === at?.host && replica.sourcePort === at.port;
+}
+
+/** It lacks for good what the others have: it takes no part until it is rebuilt. @throws Refusal handover-unproven, and it stands still */
+async function quarantineHollow(op: Operation, hand: Hand, why: Refusal): Promise<void> {
+  const { openMs } = op.declared.policy.deadlines;
+  const { node } = hand;
+  const lacking = String(why.detail.lacking ?? "");
   await op.step("quarantine", async () => {
-    await standStill(hand, deadlines.openMs);
-    await hand.run(hand.dialect.isolate, deadlines.openMs);
+    await leave(op, hand, await hand.status(openMs), GtidSet.empty);
+    const hollow = { ...op.state.hollow, [node]: (await hand.status(openMs)).serverId };
     await op.change(
-      end(op.state, "completed", "not-clean", op.ports.nowUnixMs(), [
+      end({ ...op.state, hollow }, "blocked", "not-whole", op.ports.nowUnixMs(), [
         ...new Set([...op.state.quarantined, node]),
       ]),
     );
     return {
       value: null,
-      summary: `${node} is read-only, follows nobody and will not be promoted`,
-      detail: { errant: errant.toString() },
+      summary: `${node} is not whole: it is read-only, follows nobody and will not be promoted`,
+      detail: { lacking },
     };
   });
-  tellQuarantined(op, node, errant);
+  op.event({
+    type: "node-quarantined",
+    node,
+    outcome: "blocked",
+    code: "not-whole",
+    summary: why.message,
+    primary: null,
+    previous: null,
+    next: nextFor(op, node),
+    detail: { lacking },
+  });
+  op.alert({
+    severity: "warning",
+    code: "not-whole",
+    title: `${op.cluster}: ${node} is quarantined, it is not whole`,
+    summary: why.message,
+    action: `Find out who emptied it. Then: ${nextFor(op, node)}.`,
+    node,
+  });
 }
 
 export function tellQuarantined(op: Operation, node: string, errant: GtidSet): void {
@@ -234,7 +282,10 @@ async function giveUp(op: Operation, node: string, code: RefusalCode, why: strin
     code,
     title: `${op.cluster}: ${node} could not rejoin (${code})`,
     summary: why,
-    action: "Baton tries again by itself; when the error stays, rebuild the node.",
+    action:
+      code === "handover-unproven" || code === "relay-log-unapplied"
+        ? `Start the members that are named, or let them catch up; Baton tries again by itself. It goes on counting ${node}.`
+        : "Baton tries again by itself; when the error stays, rebuild the node.",
     node,
   });
 }

@@ -5,11 +5,11 @@
 import { GtidSet } from "@baton/mysql";
 import { end, forgoing } from "@baton/protocol";
 import { applyAll } from "./carry-forward.ts";
+import { forgetChannel } from "./channel.ts";
 import { carriersOf, heedEpoch, markEpoch, statusWithEpoch } from "./epoch.ts";
 import { openAgain } from "./open.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
-import { standStill } from "./stand-still.ts";
 
 export async function reopen(op: Operation): Promise<void> {
   const node = op.state.primary;
@@ -47,10 +47,7 @@ export async function reopen(op: Operation): Promise<void> {
       // It is asked now, with all applied: its disk may be an older one than the state's.
       const status = await hand.status(openMs);
       await openAgain(op, hand, status);
-      if (channel) {
-        await standStill(hand, openMs);
-        await hand.run(hand.dialect.resetReplication, openMs);
-      }
+      if (channel) await forgetChannel(op, hand);
       const opened = {
         ...forgoing(op.state, op.intent, GtidSet.parse(status.executed), op.ports.nowUnixMs()),
         primaryStartedUnixS: startedUnixS,

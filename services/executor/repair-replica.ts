@@ -3,9 +3,11 @@ import type { NodeStatus, RepairCode } from "@baton/contracts";
 import { heldBy, ownTransactions } from "@baton/protocol";
 import { handOn } from "./ask-node.ts";
 import type { Hand } from "./hand.ts";
+import { joinAsAcker } from "./join.ts";
 import type { Operation } from "./operation.ts";
+import { untilReceiving } from "./receiving.ts";
 import { Refusal } from "./refusal.ts";
-import { executedOfPrimary, untilReceiving } from "./rejoin.ts";
+import { executedOfPrimary } from "./rejoin.ts";
 
 /** A wait in slices, so that an applier that stops again is noticed. */
 const APPLY_SLICE_MS = 500;
@@ -56,8 +58,12 @@ function assertFollows(op: Operation, node: string, status: NodeStatus): void {
 async function start(op: Operation, hand: Hand, before: NodeStatus): Promise<string> {
   const { openMs, catchUpMs } = op.declared.policy.deadlines;
   const d = hand.dialect;
-  await hand.run([...d.becomeReplica, d.startReplication], openMs);
-  await untilReceiving(op, hand, openMs);
+  // One that receives already is not cut off from its source for this: somebody may wait for its ack.
+  if (before.replica?.receiver === "off") await joinAsAcker(op, hand, op.state.primary);
+  else {
+    await hand.run([...d.becomeReplica, d.startReplication], openMs);
+    await untilReceiving(op, hand, openMs);
+  }
   const received = before.replica?.received ?? "";
   const untilMs = op.ports.now() + catchUpMs;
   for (;;) {
@@ -79,6 +85,11 @@ async function start(op: Operation, hand: Hand, before: NodeStatus): Promise<str
 async function acknowledge(op: Operation, hand: Hand): Promise<string> {
   const { openMs } = op.declared.policy.deadlines;
   const d = hand.dialect;
+  const before = await hand.status(openMs);
+  if (before.semiSync?.replica === false && before.replica?.receiver === "on") {
+    await joinAsAcker(op, hand, op.state.primary);
+    return `${hand.node} has a replica's semi-sync settings`;
+  }
   await hand.run(d.becomeReplica, openMs);
   const { semiSync, replica } = await hand.status(openMs);
   if (replica?.receiver === "on" && semiSync?.replicaActive === false) {

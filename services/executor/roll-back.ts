@@ -1,12 +1,12 @@
 /** A failover that came to nothing: every node that it touched is put back as it was, the epoch is given back, and why is said. */
 import type { Before } from "@baton/contracts";
 import { end, leaving } from "@baton/protocol";
-import { sourceOf } from "./carry-forward.ts";
+import { pointAtAddress, sourceOf } from "./channel.ts";
 import type { Hand } from "./hand.ts";
 import { openAgain } from "./open.ts";
 import { type Operation, within } from "./operation.ts";
 import type { Refusal } from "./refusal.ts";
-import { applyBeforeStanding, assertNotStranded } from "./relay-logs.ts";
+import { assertNotStranded } from "./relay-logs.ts";
 import { standStill } from "./stand-still.ts";
 import { startAgain } from "./start-again.ts";
 
@@ -80,12 +80,8 @@ async function putBack(op: Operation, hand: Hand, before: Before): Promise<void>
   // Its relay logs stay: the applier runs since it was to catch up.
   if (was !== undefined && now !== null && (now.sourceHost !== was.host || now.sourcePort !== was.port)) {
     const { account, tls } = sourceOf(op, op.intent.node);
-    if (!d.keepsRelayLogs) await applyBeforeStanding(hand, openMs);
-    const change = d.redirectReceiver(was, account, { tls });
-    await hand.run(
-      d.keepsRelayLogs ? [d.stopReceiver, change] : [d.stopReplication, change, d.startApplier],
-      openMs,
-    );
+    await pointAtAddress(op, hand, was, account, tls, { roles: [], start: "nothing", running: true });
+    if (!d.keepsRelayLogs) await hand.run(d.startApplier, openMs);
   }
   // Where standing costs relay logs, an applier that was started goes on.
   const stood = d.keepsRelayLogs && before.applierOff?.includes(hand.node) === true;

@@ -1,11 +1,12 @@
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { dialectFor, GtidSet } from "@baton/mysql";
 import { afterAll, expect, test } from "vitest";
 import { findClient } from "./client-program.ts";
 import type { Hand } from "./hand.ts";
-import { salvage } from "./salvage.ts";
+import { type KeepPart, salvage } from "./salvage.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "baton-salvage-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -27,14 +28,15 @@ const hand = {
 } as unknown as Hand;
 
 /** A stand-in that only says how it was called: what the real one reads is tried in test/rebuild.test.ts. */
-async function withBinary(script: string) {
+async function withBinary(script: string, keep: KeepPart = async () => undefined, most?: number) {
   const path = join(dir, "mysqlbinlog");
   writeFileSync(path, `#!/bin/sh\n${script}\n`);
   chmodSync(path, 0o755);
   const kept = process.env.BATON_MYSQLBINLOG;
   process.env.BATON_MYSQLBINLOG = path;
   try {
-    return await salvage(hand, errant, { host: "h", port: 1 }, { user: "baton", password: "secret" }, 1_000);
+    const access = { user: "baton", password: "secret" };
+    return await salvage(hand, errant, { host: "h", port: 1 }, access, 1_000, keep, most);
   } finally {
     if (kept === undefined) delete process.env.BATON_MYSQLBINLOG;
     else process.env.BATON_MYSQLBINLOG = kept;
@@ -56,11 +58,41 @@ test("begins at the file that holds the first, and keeps the password off the co
   expect(events?.split("\n")[1]).toBe("password secret");
 });
 
-test("positions of what was left out are dropped; too much is cut and said to be", async () => {
+test("positions of what was left out are dropped", async () => {
   expect((await withBinary("printf '# at 1\\n# at 2\\n# at 3\\nrow\\n'")).events).toBe("# at 3\nrow");
-  const cut = await withBinary("yes 'a long line of a row event, again and again'");
-  expect(cut).toMatchObject({ truncated: true, lacking: "only the first 256 KiB are kept" });
-  expect(Buffer.byteLength(cut.events ?? "")).toBeLessThanOrEqual(256 * 1024);
+});
+
+test("what is too much for an event is kept beside it, all of it, in parts", async () => {
+  const kept: Buffer[] = [];
+  const ends: boolean[] = [];
+  // Random, so that packing does not make it small.
+  const saved = await withBinary(
+    "head -c 1500000 /dev/urandom | od -An -v -tx1",
+    async (part, packed, last) => {
+      expect(part).toBe(kept.length);
+      kept.push(Buffer.from(packed));
+      ends.push(last);
+    },
+  );
+  expect(saved).toMatchObject({ truncated: true, lacking: null, parts: kept.length });
+  expect(Buffer.byteLength(saved.events ?? "")).toBeLessThanOrEqual(256 * 1024);
+  expect(kept.length).toBeGreaterThan(2);
+  expect(ends).toEqual([...kept.slice(1).map(() => false), true]);
+  const all = gunzipSync(Buffer.concat(kept)).toString();
+  expect(all.replaceAll(/\s/g, "")).toHaveLength(3_000_000);
+  expect(all.startsWith(saved.events ?? "?")).toBe(true);
+});
+
+test("a part that cannot be kept is said, and so is what has no end", async () => {
+  const { lacking } = await withBinary("head -c 900000 /dev/urandom | od -An -v -tx1", async () => {
+    throw new Error("no room");
+  });
+  expect(lacking).toMatch(/only the GTIDs are kept: no room/);
+  let parts = 0;
+  const count = async () => void parts++;
+  const endless = await withBinary("cat /dev/urandom | od -An -v -tx1", count, 3);
+  expect(parts).toBe(3);
+  expect(endless).toMatchObject({ truncated: true, lacking: expect.stringContaining("more than") });
 });
 
 test("one that fails leaves the GTIDs alone, with its complaint", async () => {

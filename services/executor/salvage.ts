@@ -1,9 +1,11 @@
 /**
  * What an errant node holds and the history has not, read out of its binlog before its data go: the GTIDs always, and the
- * decoded rows where a mysqlbinlog is found. It reads over the network as a replica does, so no shell on the host is needed.
+ * decoded rows where a mysqlbinlog is found. It reads over the network as a replica does, so no shell on the host is needed. Its beginning goes
+ * into the event, all of it, packed, into parts that are kept in JetStream; what does not fit there is said, and then nothing is erased unasked.
  */
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { createGzip } from "node:zlib";
 import type { MysqlAccess } from "@baton/contracts";
 import { GtidSet, type Target } from "@baton/mysql";
 import { findClient } from "./client-program.ts";
@@ -12,14 +14,24 @@ import type { Hand } from "./hand.ts";
 export interface Salvaged {
   /** What `mysqlbinlog --verbose` shows of the transactions; null when it could not be run to its end or at all. */
   events: string | null;
+  /** `events` is only the beginning. */
   truncated: boolean;
+  /** Parts that were kept beside the event, with all of it; 0 where the event has it all. */
+  parts: number;
   /** Why there is less than everything; null when there is everything. */
   lacking: string | null;
 }
 
-/** Fits a message with room to spare; what is longer is for mysqlbinlog on the node itself. */
+/** Keeps one part; `last` knows that there is no other. */
+export type KeepPart = (part: number, packed: Buffer, last: boolean) => Promise<void>;
+
+/** Fits a message with room to spare. */
 const MOST_BYTES = 256 * 1024;
-const DEADLINE_MS = 60_000;
+/** In base64 two thirds of what a message may have. */
+const PART_BYTES = 384 * 1024;
+/** Packed; some gigabytes of rows. A node that holds more alone is not erased without a person. */
+const MOST_PARTS = 512;
+const DEADLINE_MS = 600_000;
 /** Files are looked at from the newest back until one begins before the first errant transaction. */
 const MOST_FILES = 1_000;
 
@@ -29,6 +41,8 @@ export async function salvage(
   target: Target,
   access: MysqlAccess,
   deadlineMs: number,
+  keep: KeepPart,
+  mostParts = MOST_PARTS,
 ): Promise<Salvaged> {
   const binary = findClient("mysqlbinlog");
   if (binary === null)
@@ -37,7 +51,7 @@ export async function salvage(
     );
   try {
     const first = await firstFile(hand, errant, deadlineMs);
-    return await decode(binary, first, errant, target, access);
+    return await decode(binary, first, errant, target, access, keep, mostParts);
   } catch (error) {
     return nothing(
       `the events could not be read, only the GTIDs are kept: ${error instanceof Error ? error.message : error}`,
@@ -46,7 +60,7 @@ export async function salvage(
 }
 
 function nothing(lacking: string): Salvaged {
-  return { events: null, truncated: false, lacking };
+  return { events: null, truncated: false, parts: 0, lacking };
 }
 
 /** The newest file before which none of the transactions was written. */
@@ -61,12 +75,14 @@ async function firstFile(hand: Hand, errant: GtidSet, deadlineMs: number): Promi
   throw new Error(`they are in none of the last ${Math.min(names.length, MOST_FILES)} binlog files`);
 }
 
-function decode(
+async function decode(
   binary: string,
   first: string,
   errant: GtidSet,
   target: Target,
   access: MysqlAccess,
+  keep: KeepPart,
+  mostParts: number,
 ): Promise<Salvaged> {
   const account = access.replication ?? access;
   const child = spawn(
@@ -88,57 +104,134 @@ function decode(
     // Never on the command line, which every user of the machine can read.
     { env: { PATH: process.env.PATH, MYSQL_PWD: account.password }, stdio: ["ignore", "pipe", "pipe"] },
   );
-  return new Promise((done, fail) => {
-    const reader = createInterface({ input: child.stdout });
-    const lines: string[] = [];
-    let bytes = 0;
-    let full = false;
-    let late = false;
-    let complaint = "";
-    // A wrapper's own children may outlive it and hold the pipe: nobody waits for them.
-    const stop = () => {
-      child.kill("SIGKILL");
-      reader.close();
-      child.stdout.destroy();
-      child.stderr.destroy();
-    };
-    const timer = setTimeout(() => {
-      late = true;
-      stop();
-    }, DEADLINE_MS);
-    const keep = (line: string) => {
-      // Of a transaction that is left out, only its positions are printed.
-      if (line.startsWith("# at ") && lines.at(-1)?.startsWith("# at "))
-        bytes -= (lines.pop()?.length ?? 0) + 1;
-      lines.push(line);
-      bytes += Buffer.byteLength(line) + 1;
-      if (bytes <= MOST_BYTES) return;
-      full = true;
-      stop();
-    };
-    reader.on("line", (line) => {
-      if (!full) keep(line);
-    });
-    child.stderr.on("data", (chunk: Buffer) => {
-      complaint = (complaint + chunk).slice(0, 2_000);
-    });
-    child.once("error", (error) => {
-      clearTimeout(timer);
-      fail(error);
-    });
-    const ended = Promise.withResolvers<void>();
-    reader.once("close", ended.resolve);
-    child.once("close", (code) => {
-      clearTimeout(timer);
-      void ended.promise.then(() => {
-        const events = lines.join("\n").slice(0, MOST_BYTES);
-        if (full)
-          done({ events, truncated: true, lacking: `only the first ${MOST_BYTES / 1024} KiB are kept` });
-        else if (late)
-          done({ events, truncated: true, lacking: `mysqlbinlog had not ended after ${DEADLINE_MS} ms` });
-        else if (code === 0) done({ events, truncated: false, lacking: null });
-        else fail(new Error(`mysqlbinlog ended with ${code}: ${complaint.trim()}`));
-      });
-    });
+  let complaint = "";
+  let late = false;
+  child.stderr.on("data", (chunk: Buffer) => {
+    complaint = (complaint + chunk).slice(0, 2_000);
   });
+  const ended = new Promise<number | null>((done, fail) => {
+    child.once("error", fail);
+    child.once("close", done);
+  });
+  ended.catch(() => undefined);
+  // A wrapper's own children may outlive it and hold the pipe: nobody waits for them.
+  const stop = () => {
+    child.kill("SIGKILL");
+    child.stdout.destroy();
+    child.stderr.destroy();
+  };
+  const timer = setTimeout(() => {
+    late = true;
+    stop();
+  }, DEADLINE_MS);
+  try {
+    const text = new Beginning();
+    const packed = new Parts(keep, mostParts);
+    for await (const line of withoutLonePositions(createInterface({ input: child.stdout }))) {
+      text.add(line);
+      await packed.add(line);
+      if (packed.full) break;
+    }
+    if (packed.full) {
+      stop();
+      return {
+        ...text.told(),
+        parts: mostParts,
+        lacking: `it is more than ${mostParts} parts of ${PART_BYTES / 1024} KiB, packed`,
+      };
+    }
+    if (late)
+      return {
+        ...text.told(),
+        truncated: true,
+        parts: 0,
+        lacking: `mysqlbinlog had not ended after ${DEADLINE_MS} ms`,
+      };
+    const code = await ended;
+    if (code !== 0) throw new Error(`mysqlbinlog ended with ${code}: ${complaint.trim()}`);
+    return { ...text.told(), parts: text.told().truncated ? await packed.end() : 0, lacking: null };
+  } finally {
+    clearTimeout(timer);
+    stop();
+  }
+}
+
+/** Of a transaction that is left out, only its positions are printed. */
+async function* withoutLonePositions(lines: AsyncIterable<string>): AsyncGenerator<string> {
+  let position: string | null = null;
+  for await (const line of lines) {
+    if (line.startsWith("# at ")) {
+      position = line;
+      continue;
+    }
+    if (position !== null) yield position;
+    position = null;
+    yield line;
+  }
+  if (position !== null) yield position;
+}
+
+/** The first lines, as many as an event can carry. */
+class Beginning {
+  readonly #lines: string[] = [];
+  #bytes = 0;
+
+  add(line: string): void {
+    if (this.#bytes > MOST_BYTES) return;
+    this.#lines.push(line);
+    this.#bytes += Buffer.byteLength(line) + 1;
+  }
+
+  told(): { events: string; truncated: boolean } {
+    const truncated = this.#bytes > MOST_BYTES;
+    const text = Buffer.from(this.#lines.join("\n"));
+    return { events: truncated ? text.subarray(0, MOST_BYTES).toString() : text.toString(), truncated };
+  }
+}
+
+/** One gzip stream, cut into parts that are kept one after the other. */
+class Parts {
+  readonly #gzip = createGzip();
+  readonly #keep: KeepPart;
+  readonly #most: number;
+  #waiting: Buffer[] = [];
+  #bytes = 0;
+  #kept = 0;
+
+  constructor(keep: KeepPart, most: number) {
+    this.#keep = keep;
+    this.#most = most;
+    this.#gzip.on("data", (chunk: Buffer) => {
+      this.#waiting.push(chunk);
+      this.#bytes += chunk.length;
+    });
+  }
+
+  get full(): boolean {
+    return this.#kept >= this.#most;
+  }
+
+  async add(line: string): Promise<void> {
+    if (!this.#gzip.write(`${line}\n`)) await new Promise((resolve) => this.#gzip.once("drain", resolve));
+    while (this.#bytes > PART_BYTES && !this.full) await this.#part(false);
+  }
+
+  /** How many there are. */
+  async end(): Promise<number> {
+    await new Promise<void>((resolve) => {
+      this.#gzip.once("end", resolve);
+      this.#gzip.end();
+    });
+    while (this.#bytes > PART_BYTES) await this.#part(false);
+    await this.#part(true);
+    return this.#kept;
+  }
+
+  async #part(last: boolean): Promise<void> {
+    const all = Buffer.concat(this.#waiting);
+    const part = all.subarray(0, PART_BYTES);
+    this.#waiting = [all.subarray(part.length)];
+    this.#bytes = all.length - part.length;
+    await this.#keep(this.#kept++, part, last);
+  }
 }

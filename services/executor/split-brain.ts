@@ -10,6 +10,7 @@ import { handOn } from "./ask-node.ts";
 import { applyReceived, carryForward } from "./carry-forward.ts";
 import { heedEpoch } from "./epoch.ts";
 import { shut } from "./fence-primary.ts";
+import { proveHandover, stopAcknowledging } from "./handover.ts";
 import { assertHoldsMark, openAgain } from "./open.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
@@ -177,17 +178,34 @@ async function keepPrimary(op: Operation, { rivals, closed }: Scene, held: Held)
   });
   const errant = errantBeside(held, primary, rivals);
   await op.step("quarantine", async () => {
-    await Promise.all([...errant.keys()].map((node) => isolate(op, node)));
+    const stays: Record<string, string> = {};
+    await Promise.all(
+      [...errant].map(async ([node, set]) => {
+        const status = await stopAcknowledging(await handOn(op, node), deadlines.openMs);
+        const leaving = [...errant.keys()];
+        // One that stays a member is compared again, and quarantined, by a rejoin.
+        await proveHandover(op, node, heldBy(status).subtract(set), deadlines.openMs, leaving).catch(
+          (error: unknown) => {
+            if (!(error instanceof Refusal) || error.code !== "handover-unproven") throw error;
+            stays[node] = error.message;
+          },
+        );
+      }),
+    );
+    for (const node of Object.keys(stays)) errant.delete(node);
     const state = { ...op.state, undecided: [] };
     const quarantined = [...new Set([...state.quarantined, ...errant.keys()])];
     await op.change(end(state, "completed", null, op.ports.nowUnixMs(), quarantined));
+    const apart = [...errant.keys(), ...Object.keys(stays)];
     return {
       value: null,
-      summary:
-        errant.size === 0
+      summary: [
+        apart.length === 0
           ? `nobody holds anything that ${primary} has not`
-          : `${[...errant.keys()].join(", ")} follow nobody and will not be promoted`,
-      detail: { errant: Object.fromEntries([...errant].map(([n, set]) => [n, set.toString()])) },
+          : `${apart.join(", ")} follow nobody and will not be promoted`,
+        ...Object.values(stays),
+      ].join("; "),
+      detail: { errant: Object.fromEntries([...errant].map(([n, set]) => [n, set.toString()])), stays },
     };
   });
   for (const [node, set] of errant) tellQuarantined(op, node, set);
@@ -238,9 +256,7 @@ async function crown(op: Operation, node: string, held: Held) {
 
 async function isolate(op: Operation, node: string): Promise<void> {
   const { openMs } = op.declared.policy.deadlines;
-  const hand = await handOn(op, node);
-  await standStill(hand, openMs);
-  await hand.run(hand.dialect.isolate, openMs);
+  await stopAcknowledging(await handOn(op, node), openMs);
 }
 
 /** What each of the nodes holds and the kept one has not; those that hold nothing more are left out. */

@@ -4,6 +4,7 @@
  */
 import { GtidSet, missingPrivileges, type Target } from "@baton/mysql";
 import { beside } from "./beside.ts";
+import { forgetChannel } from "./channel.ts";
 import { findClient } from "./client-program.ts";
 import { copyByDump, type Dumped, type DumpPrograms } from "./dump.ts";
 import type { Hand } from "./hand.ts";
@@ -112,7 +113,8 @@ export async function replaceByDump(
     );
     const [names] = await hand.run(d.databases, openMs);
     for (const { name } of names ?? []) await hand.run(d.dropDatabase(String(name)), rebuildMs);
-    await hand.run([hand.dialect.resetReplication, d.forgetHistory], openMs);
+    await forgetChannel(op, hand, true);
+    await hand.run(d.forgetHistory, openMs);
   };
   const from = { ...donor, totalBytes: Number(size?.[0]?.bytes ?? 0) };
   try {

@@ -290,6 +290,8 @@ export class Worker {
             msgId: `${event.operation}.${event.type}.${event.node ?? "-"}.${event.type === "rebuild-progress" ? Date.now() : event.epoch}`,
           })
           .then(() => undefined, stored("event")),
+      keepSalvage: async (part) =>
+        void (await bus.bucket("baton_salvage").put(`${part.cluster}.${part.operation}.${part.part}`, part)),
       archiveEvent: (event) =>
         bus
           .append(MESSAGES.event, event, {

@@ -382,6 +382,7 @@ export const SAMPLES: Record<string, Json> = {
     },
     degraded: { sinceUnixMs: 1_700_000_000_000, executed: "" },
     quarantined: [],
+    hollow: { n3: 3 },
     unrestored: ["n3"],
     failovers: [1_700_000_000_000],
     repairs: [{ code: "replica-writable", node: "n3", endedUnixMs: 1_700_000_000_000 }],
@@ -393,6 +394,14 @@ export const SAMPLES: Record<string, Json> = {
     kind: "failover",
     holder: "executor-a",
     sinceUnixMs: 1_700_000_000_000,
+  },
+  "bucket-salvage": {
+    cluster: "shop",
+    node: "n1",
+    operation: "rebuild-shop-n1-12",
+    part: 0,
+    parts: 1,
+    gzip: "H4sIAAAAAAAAAwMAAAAAAAAAAAA=",
   },
   "bucket-vouch": {
     cluster: "shop",

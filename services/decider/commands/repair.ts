@@ -23,6 +23,7 @@ const MENDS: Record<RepairCode, string> = {
   "replica-wrong-source": "shut it, compare it with the primary, lead it home or quarantine it",
   "replication-error": "start it again; unless the cause is gone it stops again",
   "replication-stopped": "start it again",
+  "replica-hollow": "let it follow without acknowledging, and quarantine it when what it lacks does not come",
   "gtid-drift": "quarantine it: it acknowledges nothing and is not promoted until it is rebuilt",
 };
 
