@@ -212,6 +212,8 @@ describe("somebody else's server among the nodes", () => {
         nodes: { ...s.picture.declared?.nodes, n4: { host: "h4" } },
       }),
     });
+    s.feed({ type: "vouch", node: "n3", vouch: null, revision: 2 });
+    s.vouched("n4");
     watch(s, 1, () => {
       look(s);
       s.sample("n4");

@@ -44,6 +44,7 @@ describe("by itself", () => {
     const hollow = { hollow: { n3: 1 } };
     const before = `${uuid("n2")}:1-5`;
     const lacks = (s: Scene, serverId: number) => {
+      s.clients = 1;
       for (let i = 0; i < 5; i++) {
         s.now += 1_000;
         s.sample("n1", "p1", { status: s.status("n1", { executed: `${before},${uuid("n1")}:1-10` }) });
