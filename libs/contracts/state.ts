@@ -134,6 +134,12 @@ export const ClusterState = z.object({
     .int()
     .optional()
     .describe("start of the primary's server when it was opened last, by its own clock"),
+  servers: z
+    .record(Name, z.string())
+    .optional()
+    .describe(
+      "node → server_uuid of whoever followed at the adoption or has been primary since: these are no strangers, whatever they hold",
+    ),
   undecided: z
     .array(Name)
     .optional()

@@ -25,7 +25,13 @@ export async function adopt(op: Operation): Promise<void> {
     });
     const unfit = flavourRefusal(op.declared.policy, new Map(statuses));
     if (unfit !== null) throw new Refusal(unfit.refusal, unfit.reason);
-    await op.change(adopted(op.intent, status.serverUuid, op.ports.nowUnixMs(), status.startedUnixS));
+    const followers = statuses
+      .filter(([, of]) => of.replica?.sourceUuid === status.serverUuid)
+      .map(([n, of]) => [n, of.serverUuid] as const);
+    const now = op.ports.nowUnixMs();
+    await op.change(
+      adopted(op.intent, status.serverUuid, now, status.startedUnixS, Object.fromEntries(followers)),
+    );
     return {
       value: null,
       summary: `${node} is the primary of epoch 1`,
