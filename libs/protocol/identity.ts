@@ -16,7 +16,9 @@ export interface ClusterHistory {
   uuids: ReadonlySet<string>;
 }
 
-/** Known are its primaries, and the replicas that the ledger has seen following: what these of the servers just seen hold is the history. */
+/**
+ * Known are its primaries, and the replicas that the ledger has seen following: what they hold, of the servers just seen, is the history.
+ */
 export function historyOf(
   state: Pick<ClusterState, "primaryUuid" | "servers">,
   vouches: Iterable<Pick<Vouch, "serverUuid">>,
@@ -30,6 +32,9 @@ export function historyOf(
   const executed = () => {
     const known = [...seen()].filter(({ serverUuid }) => uuids.has(serverUuid));
     if (known.length === 0) return null;
+    // A replica that was led to somebody else's server holds what that wrote: while the primary is known, its word is enough.
+    const primary = known.find(({ serverUuid }) => serverUuid === state.primaryUuid);
+    if (primary !== undefined) return GtidSet.parse(primary.executed);
     return known.reduce((all, s) => all.union(GtidSet.parse(s.executed)), GtidSet.empty);
   };
   return { executed, uuids };
