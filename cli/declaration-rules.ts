@@ -328,7 +328,7 @@ function foreignOf(answer: Reached, why: string): Foreign {
 
 function historyNow({ before }: DeclarationFacts, reached: ReadonlyMap<string, Reached>): ClusterHistory {
   return historyOf(
-    before.state?.primaryUuid ?? "",
+    before.state ?? { primaryUuid: "" },
     [...before.uuids.values()].map((serverUuid) => ({ serverUuid })),
     () => [...reached.values()].map(({ status }) => status),
   );

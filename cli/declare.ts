@@ -183,11 +183,13 @@ async function knownClusters(bus: Bus): Promise<[Map<string, KnownCluster>, Map<
       {
         declared: clusters.get(cluster)?.value ?? null,
         state: states.get(cluster)?.value ?? null,
-        uuids: new Map(
-          [...vouches.values()]
+        // The ledger is younger: a node may have got another server since it was primary.
+        uuids: new Map([
+          ...Object.entries(states.get(cluster)?.value.servers ?? {}),
+          ...[...vouches.values()]
             .filter(({ value }) => value.cluster === cluster)
-            .map(({ value }) => [value.node, value.serverUuid]),
-        ),
+            .map(({ value }) => [value.node, value.serverUuid] as const),
+        ]),
       },
     ]),
   );

@@ -184,6 +184,12 @@ export const ClusterState = kept({
   forgone: Forgone.optional().describe(
     "what a person gave up so that a primary could be opened: taken off the high-water mark",
   ),
+  servers: z
+    .record(Name, z.string())
+    .optional()
+    .describe(
+      "node → server_uuid of whoever followed at the adoption or has been primary since: these are no strangers, whatever they hold",
+    ),
   undecided: z
     .array(Name)
     .optional()

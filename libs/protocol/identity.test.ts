@@ -44,10 +44,11 @@ const declared = DeclaredCluster.parse({
 });
 
 /** n1 is the primary, n2 is in the ledger, n4 was primary once; all of them began from one image. */
-const history = historyOf(uuid(1), [{ serverUuid: uuid(2) }], () => [
-  status(1, `${uuid(1)}:1-50,${uuid(4)}:1-9,${GOLDEN}:1-5`),
-  status(7, `${uuid(7)}:1-999`),
-]);
+const history = historyOf(
+  { primaryUuid: uuid(1), servers: { n5: uuid(5) } },
+  [{ serverUuid: uuid(2) }],
+  () => [status(1, `${uuid(1)}:1-50,${uuid(4)}:1-9,${GOLDEN}:1-5`), status(7, `${uuid(7)}:1-999`)],
+);
 
 describe("somebody else's", () => {
   it.each([
@@ -70,6 +71,7 @@ describe("not somebody else's", () => {
     ["the primary's data with an errant write", status(7, `${uuid(1)}:1-50,${uuid(7)}:1`)],
     ["a known replica that has lost its data and was written on", status(2, `${uuid(2)}:1-3`)],
     ["a former primary with writes that nobody has", status(4, `${uuid(4)}:5-12`)],
+    ["a former primary that had written nothing, and was written on", status(5, `${uuid(5)}:1`)],
     ["follows the primary", status(7, `${uuid(7)}:1-3`, uuid(1))],
     ["MariaDB, whose positions prove nothing", { ...status(7, "0-7-3"), flavour: "mariadb" as const }],
   ])("%s", (_, server) => {
@@ -81,14 +83,14 @@ describe("not somebody else's", () => {
     expect(
       isForeign(
         server,
-        historyOf(uuid(1), [], () => [server]),
+        historyOf({ primaryUuid: uuid(1) }, [], () => [server]),
       ),
     ).toBe(false);
     // Known and empty, as of a new cluster: then it is.
     expect(
       isForeign(
         server,
-        historyOf(uuid(1), [], () => [server, status(1, "")]),
+        historyOf({ primaryUuid: uuid(1) }, [], () => [server, status(1, "")]),
       ),
     ).toBe(true);
   });

@@ -2,7 +2,7 @@
  * Who is who: a server is its server_uuid, an address or a name only says where it is looked for. Pure. A server that shares
  * nothing with the cluster's history is somebody else's until a person says otherwise: it is never touched.
  */
-import type { DeclaredCluster, NodeStatus, Vouch } from "@baton/contracts";
+import type { ClusterState, DeclaredCluster, NodeStatus, Vouch } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
 import { heldBy } from "./vouch.ts";
 
@@ -16,16 +16,25 @@ export interface ClusterHistory {
   uuids: ReadonlySet<string>;
 }
 
-/** Known are its primary, and the replicas that the ledger has seen following it: what these of the servers just seen hold is the history. */
+/**
+ * Known are its primaries, and the replicas that the ledger has seen following: what they hold, of the servers just seen, is the history.
+ */
 export function historyOf(
-  primaryUuid: string,
+  state: Pick<ClusterState, "primaryUuid" | "servers">,
   vouches: Iterable<Pick<Vouch, "serverUuid">>,
   seen: () => Iterable<Pick<NodeStatus, "serverUuid" | "executed">>,
 ): ClusterHistory {
-  const uuids = new Set([primaryUuid, ...[...vouches].map((v) => v.serverUuid)]);
+  const uuids = new Set([
+    state.primaryUuid,
+    ...Object.values(state.servers ?? {}),
+    ...[...vouches].map((v) => v.serverUuid),
+  ]);
   const executed = () => {
     const known = [...seen()].filter(({ serverUuid }) => uuids.has(serverUuid));
     if (known.length === 0) return null;
+    // A replica that was led to somebody else's server holds what that wrote: while the primary is known, its word is enough.
+    const primary = known.find(({ serverUuid }) => serverUuid === state.primaryUuid);
+    if (primary !== undefined) return GtidSet.parse(primary.executed);
     return known.reduce((all, s) => all.union(GtidSet.parse(s.executed)), GtidSet.empty);
   };
   return { executed, uuids };

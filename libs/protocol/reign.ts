@@ -127,6 +127,8 @@ export function adopted(
   primaryUuid: string,
   nowUnixMs: number,
   primaryStartedUnixS?: number,
+  /** Who follows it: node → server_uuid. */
+  followers: Readonly<Record<string, string>> = {},
 ): ClusterState {
   return {
     cluster: intent.cluster,
@@ -138,6 +140,7 @@ export function adopted(
     last: { id: intent.operation, kind: "adopt", outcome: "completed", code: null, endedUnixMs: nowUnixMs },
     quarantined: [],
     failovers: [],
+    servers: { ...followers, [intent.node]: primaryUuid },
     ...(primaryStartedUnixS === undefined ? {} : { primaryStartedUnixS }),
   };
 }
@@ -181,6 +184,7 @@ export function commit(
     phase: "promoting",
     primary: candidate,
     primaryUuid: candidateUuid,
+    servers: { ...state.servers, [state.primary]: state.primaryUuid, [candidate]: candidateUuid },
     operation: {
       ...state.operation,
       candidate,

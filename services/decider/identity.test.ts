@@ -47,6 +47,16 @@ describe("another server at the primary's address", () => {
     expect(s.picture.statuses.get("n1")?.status.serverUuid).toBe(uuid("n1"));
   });
 
+  it("is still there when a ping goes without its status", () => {
+    const s = calm();
+    watch(s, 1, () => {
+      newcomer(s);
+      for (const node of ["n2", "n3"]) s.replica(node, { sourceUuid: OTHER, heardAgeMs: 5 });
+      s.sample("n1", "p1", { status: null });
+    });
+    expect(s.code()).toBe("primary-gone-other-server");
+  });
+
   it("is none while a replica hears the primary: the address is wrong, not the server", () => {
     const s = calm();
     watch(s, 3, () => {
@@ -225,6 +235,19 @@ describe("somebody else's server among the nodes", () => {
       possible: false,
       refusal: "foreign-server",
     });
+  });
+
+  it("a replica that was led to it is what is mended, and not by shutting it", () => {
+    const s = calm();
+    const vouch = { cluster: "shop", node: "n2", serverUuid: uuid("n2"), startedUnixS: 1, held: "" };
+    s.feed({ type: "vouch", node: "n2", vouch });
+    watch(s, 3, () => {
+      s.sample("n1");
+      s.replica("n3", null, "p1", stranger);
+      const both = `${uuid("n1")}:1-10,${OTHER}:1-3`;
+      s.replica("n2", { sourceUuid: OTHER, sourceHost: "h3" }, "p1", { executed: both });
+    });
+    expect(s.orders()).toEqual(["rejoin n2"]);
   });
 
   it("is led home like any other once a person has given up what it holds", () => {

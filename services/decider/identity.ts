@@ -16,7 +16,7 @@ function historyNow(picture: Picture): ClusterHistory | null {
   if (state === undefined) return null;
   // The primary may have died before this decider saw it: its replicas tell of it.
   const seen = () => [...picture.statuses.values()].map(({ status }) => status);
-  return historyOf(state.primaryUuid, picture.vouches.values(), seen);
+  return historyOf(state, picture.vouches.values(), seen);
 }
 
 /** It is somebody else's server: what is wrong with it there is no fault of this cluster, and nobody touches it. */

@@ -292,7 +292,10 @@ function foldSample(picture: Picture, sample: Sample, now: number): Picture {
   // A restarted prober keeps its name and counts from the beginning; what was overtaken on the way is not so late.
   if (last !== undefined && last.sample.seq >= sample.seq && now - last.atMs < LATE_MS) return picture;
   const ofNode = new Map(known);
-  ofNode.set(sample.prober, { sample, atMs: now });
+  // A ping that went without its status does not say who answered: who it was last.
+  const unnamed = sample.outcome === "ok" && sample.status === null && last !== undefined;
+  const status = unnamed && answersAsAnother(picture, last.sample) ? last.sample.status : sample.status;
+  ofNode.set(sample.prober, { sample: { ...sample, status }, atMs: now });
   const seen = new Map(picture.seen);
   seen.set(sample.node, ofNode);
   const isPrimary = sample.node === picture.state?.value.primary;

@@ -156,6 +156,7 @@ function followsAPen(picture: Picture, status: NodeStatus, now: number): boolean
     ([node, of]) =>
       node !== state.value.primary &&
       of.status.serverUuid === source &&
+      !isForeignNode(picture, node, of.status) &&
       // A former primary was seen writing before it lost the pen.
       of.atMs > state.sinceMs &&
       of.status.flavour === "mysql" &&

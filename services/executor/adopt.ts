@@ -27,7 +27,12 @@ export async function adopt(op: Operation): Promise<void> {
     heedEpoch(op, new Map(statuses));
     const unfit = flavourRefusal(op.declared.policy, new Map(statuses));
     if (unfit !== null) throw new Refusal(unfit.refusal, unfit.reason);
-    const state = adopted(op.intent, status.serverUuid, op.ports.nowUnixMs(), status.startedUnixS);
+    const followers = statuses
+      .filter(([, of]) => of.replica?.sourceUuid === status.serverUuid)
+      .map(([n, of]) => [n, of.serverUuid] as const);
+    const now = op.ports.nowUnixMs();
+    const known = Object.fromEntries(followers);
+    const state = adopted(op.intent, status.serverUuid, now, status.startedUnixS, known);
     await op.change(withInstallation(op, state));
     return {
       value: null,

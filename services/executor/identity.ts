@@ -15,10 +15,11 @@ import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 
 type Vouches = ReadonlyMap<string, Vouch>;
+type Known = Pick<ClusterState, "primaryUuid" | "servers">;
 type Statuses = ReadonlyMap<string, NodeStatus>;
 
-function historyIn(primaryUuid: string, statuses: Statuses, vouches: Vouches): ClusterHistory {
-  return historyOf(primaryUuid, vouches.values(), () => statuses.values());
+function historyIn(state: Known, statuses: Statuses, vouches: Vouches): ClusterHistory {
+  return historyOf(state, vouches.values(), () => statuses.values());
 }
 
 function statusesIn(intent: Intent): Map<string, NodeStatus> {
@@ -32,13 +33,13 @@ function statusesIn(intent: Intent): Map<string, NodeStatus> {
 export function meant(
   intent: Intent,
   declared: DeclaredCluster,
-  state: Pick<ClusterState, "primary" | "primaryUuid">,
+  state: Known & Pick<ClusterState, "primary">,
   vouches: Vouches,
 ): { declared: DeclaredCluster; refusal: { code: RefusalCode; reason: string } | null } {
   const statuses = statusesIn(intent);
   const mismatch = topologyMismatch(declared, state.primary, state.primaryUuid, statuses);
   if (mismatch !== null) return { declared, refusal: { code: "topology-mismatch", reason: mismatch } };
-  const foreign = foreignNodes(declared, statuses, historyIn(state.primaryUuid, statuses, vouches));
+  const foreign = foreignNodes(declared, statuses, historyIn(state, statuses, vouches));
   const ours = without(declared, foreign);
   const replaced = intent.kind === "failover" ? replacedAckers(foreign, statuses, vouches) : [];
   const about = foreign.includes(intent.node) ? [intent.node] : replaced;
@@ -69,7 +70,7 @@ export function ours<T extends { status: NodeStatus }>(
 
 function foreignIn(op: Operation, fresh: Statuses): string[] {
   const statuses = new Map([...statusesIn(op.intent), ...fresh]);
-  const history = historyIn(op.state.primaryUuid, statuses, op.ports.vouches(op.cluster));
+  const history = historyIn(op.state, statuses, op.ports.vouches(op.cluster));
   return foreignNodes(op.declared, fresh, history);
 }
 
