@@ -108,6 +108,7 @@ export class Watcher {
         },
       }),
       await bus.bucket("baton_marks").watch({
+        whenLost: "put-back",
         onChange: (cluster, mark, revision) =>
           this.#feed(
             cluster,
