@@ -334,6 +334,24 @@ ${examples("baton repair shop --dry-run", "baton repair shop db3", "baton repair
     .action(async (cluster, node, o) => (await import("./commands/repair.ts")).repair(cluster, node, o));
 
   baton
+    .command("abort")
+    .description("End the operation that runs in a cluster, as far as its phase allows.")
+    .argument("<cluster>", "its name")
+    .addOption(reason())
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print the outcome as JSON"))
+    .addHelpText(
+      "after",
+      `
+Before its commit point a failover or a switchover is rolled back: what it had stopped or shut is as it was before.
+After it there is no way back: the operation ends, and Baton opens the new primary as soon as it answers. A repair, a
+rejoin or a rebuild ends where it stands. Baton orders again what is still needed: pause the cluster first, if it shall not.
+${examples('baton abort shop --reason "the copy would take all day"')}`,
+    )
+    .action(async (cluster, o) => (await import("./commands/abort.ts")).abort(cluster, o));
+
+  baton
     .command("recover")
     .description("Write a cluster's state anew when NATS has lost it, was set back, or another Baton led it.")
     .argument("<cluster>", "its name, as the configuration declares it")

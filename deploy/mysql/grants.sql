@@ -16,7 +16,7 @@ GRANT CONNECTION_ADMIN, SYSTEM_USER ON *.* TO 'baton'@'%';
 -- Rebuilding a node: the donor sends with BACKUP_ADMIN, the node receives with CLONE_ADMIN. What the node alone holds is read
 -- out of its binlog first: REPLICATION CLIENT lists the files, REPLICATION SLAVE looks into them.
 GRANT BACKUP_ADMIN, CLONE_ADMIN, REPLICATION CLIENT, REPLICATION SLAVE ON *.* TO 'baton'@'%';
--- The canary row that proves a new primary.
+-- The canary row that proves a new primary, and the row that says whose epoch the data are of.
 GRANT CREATE, SELECT, INSERT, DELETE ON baton.* TO 'baton'@'%';
 
 -- Only where a node or its donor has no clone plugin and `baton rebuild` is to use mysqldump instead: reading everything, and

@@ -30,6 +30,7 @@ import { Writer } from "./writer.ts";
 const TAILS = 0x7a_11;
 export const CLUSTER = "shop";
 const FIRST_EPOCH = 3;
+const INSTALLATION = "here";
 /** Transactions that everybody holds from before. */
 const BEFORE = 1_000;
 /** After everything is healed, all must be as it should again within this time. */
@@ -201,6 +202,7 @@ export class Incident {
         epoch: FIRST_EPOCH,
         primary: primary.name,
         primaryUuid: primary.uuid,
+        installation: INSTALLATION,
         phase: "steady",
         operation: null,
         last: null,
@@ -223,6 +225,13 @@ export class Incident {
       } satisfies Mark,
       null,
     );
+    for (const server of this.servers)
+      server.row = {
+        installation: INSTALLATION,
+        cluster: CLUSTER,
+        epoch: FIRST_EPOCH,
+        primaryUuid: primary.uuid,
+      };
     primary.acks = shape.acks;
     primary.semiSource = true;
     primary.setReadOnly("read_only", false);

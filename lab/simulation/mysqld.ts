@@ -158,7 +158,7 @@ export class Mysqld {
     this.channel.serverDied();
     // What is in the binlog is committed by crash recovery.
     this.executed = [...this.logged];
-    this.row = this.binlog.findLast((t) => t.row !== undefined)?.row ?? null;
+    this.row = this.binlog.findLast((t) => t.row !== undefined)?.row ?? this.row;
   }
 
   /** Its disk is put back to what it was at `sinceMs`. It uses the lost numbers again. */

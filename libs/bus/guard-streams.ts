@@ -65,9 +65,11 @@ export function guardStreams(link: Link, held: () => ReadonlyMap<string, number>
       for await (const info of link.admin.streams.list())
         if (wanted.has(info.config.name)) found.set(info.config.name, info);
       for (const name of wanted) {
-        const info = found.get(name) ?? (await remakeStream(link, name));
+        // A list leaves out a stream whose leader did not answer in time: only asked for by its name is it known to be gone.
+        const listed = found.get(name);
+        const { info, made } = listed ? { info: listed, made: false } : await remakeStream(link, name);
         const was = before.get(name);
-        if (!found.has(name)) tell({ stream: name, how: "missing" });
+        if (made) tell({ stream: name, how: "missing" });
         else if (was !== undefined && was.created !== info.created) tell({ stream: name, how: "new" });
         else if (was !== undefined && info.state.last_seq < was.lastSequence)
           tell({ stream: name, how: "set-back" });

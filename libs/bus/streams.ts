@@ -50,13 +50,13 @@ export function streamNames(): string[] {
  * A stream that vanished while Baton ran, if it is still missing. Its numbers begin where none that anybody remembers can be: an old revision
  * must not fit by chance.
  */
-export async function remakeStream(link: Link, name: string): Promise<StreamInfo> {
+export async function remakeStream(link: Link, name: string): Promise<{ info: StreamInfo; made: boolean }> {
   const wanted = [...streamConfigs(link.replicas), ...bucketConfigs(link.replicas)].find(
     (s) => s.name === name,
   ) as Wanted;
-  if ((await foundConfig(link.admin, name)) === null)
-    await create(link, { ...wanted, first_seq: Date.now() });
-  return link.admin.streams.info(name);
+  const made = (await foundConfig(link.admin, name)) === null;
+  if (made) await create(link, { ...wanted, first_seq: Date.now() });
+  return { info: await link.admin.streams.info(name), made };
 }
 
 function streamConfigs(replicas: number): Wanted[] {

@@ -56,6 +56,7 @@ export const Repairs = z.strictObject({
   "gtid-drift": RepairPolicy.default("ask").describe(
     "auto: quarantine the node, and then as policy.rebuild says; empty transactions are a person's choice",
   ),
+  "epoch-unmarked": RepairPolicy.default("auto"),
   cooldownMs: Ms.default(10_000).describe("after a repair, before the same one is made on the same node"),
   perHour: z
     .number()

@@ -218,6 +218,13 @@ export const DIAGNOSES = {
       "Commits wait on the primary for acks of what enough replicas hold already: the acks were lost with their connections, and clients stall.",
     action: "Baton writes one row of its own: its ack releases those who wait.",
   },
+  "epoch-unmarked": {
+    severity: "warning",
+    meaning:
+      "The data do not say whose epoch they are of: an older version of Baton led the cluster, or somebody removed the row (baton.epoch).",
+    action:
+      "Baton writes the row. Until then a state that NATS loses, and another installation, would not be noticed.",
+  },
   "prober-blind": {
     severity: "warning",
     meaning:
@@ -261,6 +268,7 @@ export const RepairCode = z.enum([
   "replication-stopped",
   "replica-hollow",
   "gtid-drift",
+  "epoch-unmarked",
 ]) satisfies z.ZodType<DiagnosisCode>;
 export type RepairCode = z.infer<typeof RepairCode>;
 
@@ -474,6 +482,12 @@ export const REFUSALS = {
     meaning:
       "Baton has made the same repair on the same node policy.repairs.perHour times within an hour, and it does not last.",
     action: "Find out who undoes it. `baton repair <cluster> <node>` makes it once more.",
+  },
+  aborted: {
+    severity: "warning",
+    meaning: "A person has ended the operation (`baton abort`).",
+    action:
+      "What it had changed was put back as far as its phase allowed. Baton orders it again when it is still needed: `baton pause <cluster>` first, if it shall not.",
   },
   internal: {
     severity: "critical",

@@ -208,6 +208,15 @@ export const COMMANDS = {
       acknowledged: z.number().int().describe("failovers that counted until now"),
     }),
   },
+  abort: {
+    request: z.strictObject({ cluster: Name, by: z.string().max(200), reason: z.string().max(500) }),
+    reply: z.object({
+      cluster: Name,
+      operation: OperationId,
+      phase: Phase,
+      ends: z.string().describe("a sentence: what its phase allows"),
+    }),
+  },
   maintenance: {
     request: z.strictObject({
       cluster: Name,

@@ -95,6 +95,10 @@ export const RunningOperation = kept({
   before: Before,
   repair: RepairCode.optional().describe("the fault that it mends, where it mends one"),
   ordered: Ordered.optional().describe("absent in states of older versions"),
+  aborted: z
+    .object({ by: z.string().max(200), reason: z.string().max(500), atUnixMs: UnixMs })
+    .optional()
+    .describe("a person wants it ended: whoever takes it over next does that, as its phase allows"),
   loss: Loss.optional().describe("from the commit point on: what this failover may have lost"),
 });
 export type RunningOperation = z.infer<typeof RunningOperation>;

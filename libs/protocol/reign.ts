@@ -43,6 +43,24 @@ function running(intent: Intent, executor: string, nowUnixMs: number, before: Be
   };
 }
 
+/** A person wants the running operation ended. Said again, the first word stays. */
+export function abort(state: ClusterState, by: string, reason: string, nowUnixMs: number): ClusterState {
+  const { operation } = state;
+  if (operation === null) throw new IllegalTransition(state, "abort");
+  return {
+    ...state,
+    operation: { ...operation, aborted: operation.aborted ?? { by, reason, atUnixMs: nowUnixMs } },
+  };
+}
+
+/** What `abort` comes to. */
+export function abortEnds(state: ClusterState): string {
+  if (state.phase === "promoting")
+    return `It is past its commit point: ${state.primary} is the primary of epoch ${state.epoch} and cannot be taken back. The operation ends here; Baton opens ${state.primary} as soon as it answers.`;
+  if (state.phase === "fencing") return "It is rolled back: what it had stopped or shut is as it was before.";
+  return "It ends where it stands; what it has done stays done.";
+}
+
 /**
  * The intent of the operation that the state names as running, for when NATS has lost it. Whoever takes it finds the operation in the state
  * and takes it over: it can run once only.

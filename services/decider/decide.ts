@@ -107,6 +107,7 @@ const REORDER_MS = 10_000;
 /** Longer than the stream takes to give a dead executor's intent to another. */
 const LEFT_MS = 6_000;
 const RESUME_EVERY_MS = 2_000;
+const ABORTED_EVERY_MS = 500;
 
 export function decide(
   before: Picture,
@@ -201,6 +202,8 @@ export function decide(
 function mayBeLeft(picture: Picture, now: number): boolean {
   const { state, resumedMs } = picture;
   if (state === null || state.value.operation === null) return false;
+  // Its executor lets go as soon as it sees that.
+  if (state.value.operation.aborted !== undefined) return now - resumedMs >= ABORTED_EVERY_MS;
   return now - state.sinceMs >= LEFT_MS && now - resumedMs >= RESUME_EVERY_MS;
 }
 

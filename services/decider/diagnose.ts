@@ -59,6 +59,7 @@ const GRAVITY: readonly DiagnosisCode[] = [
   "replication-stopped",
   "credentials-failing",
   "replica-dead",
+  "epoch-unmarked",
   "prober-blind",
 ];
 

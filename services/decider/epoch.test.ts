@@ -98,3 +98,27 @@ describe("another installation", () => {
     expect(putBacks(stage)).toEqual([]);
   });
 });
+
+describe("a primary whose data do not say whose epoch they are of", () => {
+  it("is marked, once it has been so for a while", () => {
+    const stage = new Scene();
+    stage.steady({ installation: "here" });
+    const look = () => {
+      stage.now += 10;
+      for (const node of ["n2", "n3"]) stage.sample(node);
+      stage.sample("n1", "p1", { status: stage.status("n1", { epoch: null }) });
+    };
+    for (let s = 0; s < 4; s++) {
+      look();
+      stage.wait(1_000);
+    }
+    look();
+    expect(stage.orders()).toEqual([]);
+    stage.wait(1_000);
+    look();
+    stage.wait(500);
+    look();
+    expect(stage.orders()).toEqual(["repair n1"]);
+    expect(stage.code()).toBe("epoch-unmarked");
+  });
+});

@@ -2,15 +2,17 @@
  * What Baton could mend in this cluster now, and whether it may: the faults of single nodes with since when each stands, the policy of
  * each, its cooldown and its limit. Pure. What is mended and how is in the executor's repair.ts and rejoin.ts.
  */
-import { type DiagnosisCode, type NodeStatus, RepairCode } from "@baton/contracts";
+import { type ClusterState, type DiagnosisCode, type NodeStatus, RepairCode } from "@baton/contracts";
 import type { GtidSet } from "@baton/mysql/gtid";
 import {
   answersAlone,
   isCalm,
+  isSameRow,
   mayLose,
   ownTransactions,
   penOf,
   primarySemiSyncFaults,
+  rowOf,
   waitingThoughHeld,
 } from "@baton/protocol";
 import { downtimesNow } from "./brakes.ts";
@@ -43,6 +45,8 @@ const SPLIT_STANDS_MS = 250;
 const WAITING_STANDS_MS = 2_000;
 /** A receiver may be so long at one large transaction. */
 const HOLLOW_STANDS_MS = 10_000;
+/** Whoever opened it writes the row, as soon as replicas follow. */
+const UNMARKED_STANDS_MS = 5_000;
 const HOUR_MS = 3_600_000;
 
 /** Gravest first. Nothing while the primary is suspect or an operation runs: what is seen then will pass. */
@@ -190,6 +194,8 @@ function primaryFaults(
   const wrong = primarySemiSyncFaults(status.semiSync, penOf(policy, state.value));
   if (wrong.length > 0) return fault("semi-sync-broken", `${node} ${wrong.join(", ")}`, enough);
   const waiting = waitingThoughHeld(status, ackers, policy.acks);
+  if (waiting === null && isUnmarked(state.value, status))
+    return fault("epoch-unmarked", `${node} does not carry the mark of epoch ${state.value.epoch}`, enough);
   return waiting === null
     ? []
     : fault(
@@ -198,6 +204,14 @@ function primaryFaults(
         true,
         status.executed,
       );
+}
+
+/** Where the row could not be read, nothing is known of it. */
+function isUnmarked(state: ClusterState, { epoch }: NodeStatus): boolean {
+  if (epoch === undefined) return false;
+  const row = rowOf(state);
+  // A state of an older version gets its name with the next operation.
+  return row === null ? epoch === null : !isSameRow(row, epoch);
 }
 
 /** Keeps, for each fault, since when it has stood. */
@@ -228,6 +242,7 @@ const STANDS: Partial<Record<RepairCode, number>> = {
   "split-brain": SPLIT_STANDS_MS,
   "semi-sync-waiting": WAITING_STANDS_MS,
   "replica-hollow": HOLLOW_STANDS_MS,
+  "epoch-unmarked": UNMARKED_STANDS_MS,
 };
 
 export type Leave = "auto" | "ask" | "never" | "cooldown" | "repair-limit";

@@ -14,6 +14,7 @@ import { type ServiceContext, startTrace } from "@baton/runtime";
 import { adviceAlert, alertAfterMs, alertFor, flapAlert, lossAlert, repairLimitAlert } from "./alert.ts";
 import { viewCluster } from "./answer.ts";
 import { heldBackNow, maintenanceNow } from "./brakes.ts";
+import { abort } from "./commands/abort.ts";
 import type { BrakePorts } from "./commands/brake-record.ts";
 import { ack, pause, resume } from "./commands/brakes.ts";
 import { planFailoverByPerson } from "./commands/failover.ts";
@@ -107,6 +108,7 @@ export class Watcher {
         },
       }),
       await bus.bucket("baton_marks").watch({
+        whenLost: "put-back",
         onChange: (cluster, mark, revision) =>
           this.#feed(
             cluster,
@@ -205,6 +207,15 @@ export class Watcher {
         const picture = await this.#lookedSince(request.cluster);
         const { reply, order } = planRepair(picture, request, performance.now(), this.#settings);
         return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
+      }),
+      await bus.serve("abort", (request) => {
+        requireKnown(request.cluster, this.#declared(), "abort");
+        const states = bus.bucket("baton_state");
+        return abort(request, {
+          nowUnixMs: () => Date.now(),
+          get: (cluster) => states.get(cluster),
+          update: (cluster, state, revision) => states.update(cluster, state, revision),
+        });
       }),
       await bus.serve("maintenance", async (request) => {
         const reply = await maintenance(request, this.#brakePorts());

@@ -36,6 +36,24 @@ export async function giveUpOverdue(op: Operation, error: unknown): Promise<void
   });
 }
 
+/** A person has ended it (`baton abort`): given up in the same way, with every node that it may have touched in hand. */
+export async function endAborted(op: Operation): Promise<void> {
+  const { before, aborted } = op.state.operation as NonNullable<typeof op.state.operation>;
+  const { openMs } = op.declared.policy.deadlines;
+  const touched = new Set([...before.receiverOn, ...before.writable, ...Object.keys(before.sources ?? {})]);
+  if (op.state.phase === "fencing")
+    await Promise.all(
+      [...touched]
+        .filter((node) => op.declared.nodes[node] !== undefined)
+        .map((node) => op.hand(node, openMs).catch(() => null)),
+    );
+  op.assertMine();
+  await giveUpOverdue(
+    op,
+    new Refusal("aborted", `${aborted?.by ?? "somebody"} has ended it: ${aborted?.reason ?? ""}`),
+  );
+}
+
 /** Past the point of no return, and the new primary cannot be opened or made sure of: a person must help. */
 async function block(op: Operation, why: Refusal): Promise<void> {
   const { primary, quarantined } = op.state;

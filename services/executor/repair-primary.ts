@@ -4,6 +4,7 @@ import { GtidSet } from "@baton/mysql";
 import { ackersOf, heldBy, penOf, waitingThoughHeld } from "@baton/protocol";
 import { handOn } from "./ask-node.ts";
 import { beside } from "./beside.ts";
+import { markEpoch } from "./epoch.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
@@ -33,11 +34,18 @@ export async function mendPrimary(op: Operation, code: RepairCode): Promise<stri
   });
   return op.step("repair", async () => {
     const done =
-      code === "semi-sync-waiting"
-        ? await replaceLostAck(op, hand, status, [...ackers.values()])
-        : await waitForAcksAgain(op, hand);
+      code === "epoch-unmarked"
+        ? await writeMark(op, hand)
+        : code === "semi-sync-waiting"
+          ? await replaceLostAck(op, hand, status, [...ackers.values()])
+          : await waitForAcksAgain(op, hand);
     return { value: done, summary: done };
   });
+}
+
+async function writeMark(op: Operation, hand: Hand): Promise<string> {
+  await markEpoch(op, hand, op.declared.policy.deadlines.openMs);
+  return `${hand.node} carries the mark of epoch ${op.state.epoch}`;
 }
 
 /** Ackers whose receiver runs, by what they say of themselves now. */

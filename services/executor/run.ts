@@ -19,7 +19,7 @@ import { carriersOf, heedEpoch, lookForEpochs, withInstallation } from "./epoch.
 import { failover } from "./failover.ts";
 import { meant } from "./identity.ts";
 import { Operation, type Ports } from "./operation.ts";
-import { giveUpOverdue, isOverdue } from "./overdue.ts";
+import { endAborted, giveUpOverdue, isOverdue } from "./overdue.ts";
 import { rebuild } from "./rebuild.ts";
 import { Refusal, Superseded } from "./refusal.ts";
 import { rejoin } from "./rejoin.ts";
@@ -130,7 +130,8 @@ export async function runIntent(
               : `${next.phase} for epoch ${next.epoch}`,
         };
       });
-      if (intent.kind === "failover") await failover(op);
+      if (op.state.operation?.aborted !== undefined) await endAborted(op);
+      else if (intent.kind === "failover") await failover(op);
       else if (intent.kind === "switchover") await switchover(op);
       else if (intent.kind === "reopen") await reopen(op);
       else if (intent.kind === "degrade") await degrade(op);

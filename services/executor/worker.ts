@@ -40,6 +40,7 @@ export class Worker {
   readonly #brakes = new Map<string, Brake>();
   #brakesKnown = false;
   readonly #running = new Map<string, Promise<void>>();
+  readonly #operations = new Map<string, Operation>();
   readonly #sessions: WarmSessions;
   readonly #stops: (() => void | Promise<void>)[] = [];
   #consumer: Consumer | null = null;
@@ -71,6 +72,11 @@ export class Worker {
           if (value === null) this.#states.delete(cluster);
           else this.#states.set(cluster, { value, revision });
           this.#patience.saw(cluster, value, performance.now());
+          const { id = "", aborted } = value?.operation ?? {};
+          const running = this.#operations.get(id);
+          // One that was begun by its end has the word in it already.
+          if (aborted !== undefined && running?.state.operation?.aborted === undefined)
+            running?.supersede("aborted", `${aborted.by} has ended it: ${aborted.reason}`);
         },
       }),
       await bus.bucket("baton_brakes").watch({
@@ -180,6 +186,7 @@ export class Worker {
         redelivered,
         (op) => {
           running = op;
+          this.#operations.set(intent.operation, op);
         },
       );
       // When it was left, the last to end is another.
@@ -206,6 +213,7 @@ export class Worker {
       );
       throw error;
     } finally {
+      this.#operations.delete(intent.operation);
       await lease.end();
     }
   }

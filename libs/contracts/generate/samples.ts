@@ -292,6 +292,13 @@ export const SAMPLES: Record<string, Json> = {
   },
   "command-ack-request": { cluster: "shop", by: "ann@ops1" },
   "command-ack-reply": { cluster: "shop", acknowledged: 5 },
+  "command-abort-request": { cluster: "shop", by: "ann@ops1", reason: "it hangs" },
+  "command-abort-reply": {
+    cluster: "shop",
+    operation: "failover-shop-7-412",
+    phase: "fencing",
+    ends: "It is rolled back: what it had stopped is started again.",
+  },
   "command-maintenance-request": {
     cluster: "shop",
     window: { fromUnixMs: 1_700_000_000_000, untilUnixMs: null, forMs: 3_600_000 },

@@ -24,6 +24,7 @@ const MENDS: Record<RepairCode, string> = {
   "replication-error": "start it again; unless the cause is gone it stops again",
   "replication-stopped": "start it again",
   "replica-hollow": "let it follow without acknowledging, and quarantine it when what it lacks does not come",
+  "epoch-unmarked": "write one row of Baton's own: whose epoch the data are of",
   "gtid-drift": "quarantine it: it acknowledges nothing and is not promoted until it is rebuilt",
 };
 
