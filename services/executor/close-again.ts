@@ -6,6 +6,7 @@
 import { freeze } from "./freeze.ts";
 import { type Operation, within } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
+import { keepReceived } from "./relay-logs.ts";
 
 /** For a server that is well; the candidate's stopped receiver does for a silent one. */
 const REACH_MS = 500;
@@ -42,5 +43,6 @@ export async function closeAgain(op: Operation): Promise<void> {
         if (!(error instanceof Refusal)) throw error;
       });
   }
+  await keepReceived(candidate, openMs);
   await candidate.run(d.stopReceiver, openMs);
 }
