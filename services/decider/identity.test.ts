@@ -240,7 +240,7 @@ describe("somebody else's server among the nodes", () => {
   it("a replica that was led to it is what is mended, and not by shutting it", () => {
     const s = calm();
     const vouch = { cluster: "shop", node: "n2", serverUuid: uuid("n2"), startedUnixS: 1, held: "" };
-    s.feed({ type: "vouch", node: "n2", vouch });
+    s.feed({ type: "vouch", node: "n2", vouch, revision: 1 });
     watch(s, 3, () => {
       s.sample("n1");
       s.replica("n3", null, "p1", stranger);
