@@ -1,6 +1,6 @@
 /** When a frozen primary is let go on without NATS, and when not. What NATS and servers really do then: test/switchover-faults.test.ts. */
 import { type ClusterState, DeclaredCluster } from "@baton/contracts";
-import { dialectFor } from "@baton/mysql";
+import { dialectFor, GtidSet } from "@baton/mysql";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
@@ -25,7 +25,13 @@ function frozen(o: Setting = {}) {
     ({
       node,
       dialect: dialectFor(o.version ?? "9.7.4"),
-      status: async () => ({ semiSync: { clients: o.clients ?? 0 } }),
+      status: async () => ({
+        readOnly: true,
+        executed: "",
+        replica: null,
+        startedUnixS: 7,
+        semiSync: { clients: o.clients ?? 0 },
+      }),
       run: async (sql: string | readonly string[]) => {
         if (lost) throw new Error("the session was killed");
         told.push(`${node}: ${[sql].flat().some((s) => /read_only=OFF/.test(s)) ? "opened" : sql}`);
@@ -38,8 +44,9 @@ function frozen(o: Setting = {}) {
       nodes: { n1: { host: "a" }, n2: { host: "b" }, n3: { host: "c" } },
       policy: { acks: 1, ...(o.durability === "available" ? { durability: "available" } : {}) },
     }),
-    intent: { node: "n1" },
-    state: { quarantined: [] } as unknown as ClusterState,
+    intent: { node: "n1", nodes: {} },
+    required: GtidSet.empty,
+    state: { quarantined: [], operation: null, primaryStartedUnixS: 7 } as unknown as ClusterState,
     ports: { now: () => performance.now() },
     assertMine: () => undefined,
   } as unknown as Operation;
