@@ -22,6 +22,12 @@ export const ReplicaStatus = z.object({
   applierError: z.string(),
   received: GtidSetText,
   autoPosition: z.boolean(),
+  filtered: z
+    .boolean()
+    .optional()
+    .describe(
+      "true: it has replication filters, so that it may lack rows of transactions that its GTIDs name",
+    ),
   delayMs: Ms.nullable().describe(
     "commit on the source to apply here, of the transaction applied last; 0 when idle",
   ),

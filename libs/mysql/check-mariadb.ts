@@ -6,7 +6,8 @@ import type { Channels, Value } from "./check-node.ts";
 import { MysqlFault } from "./fault.ts";
 import { NEEDED, type Needed } from "./grants.ts";
 import type { Session } from "./session.ts";
-import type { Setting } from "./settings.ts";
+import { losslessNeeds, type Setting } from "./settings.ts";
+import { filtersOf } from "./status-mariadb.ts";
 
 const ER_SPECIFIC_ACCESS_DENIED = 1227;
 const FOREVER_MS = 4_294_967_295;
@@ -15,9 +16,9 @@ const off = () => "OFF";
 const now = { when: "now", dynamic: true } as const;
 const durable = {
   ...now,
-  level: "advice",
+  level: losslessNeeds,
   wanted: () => "1",
-  why: "A host that crashes may forget transactions that the others have.",
+  why: "A host that crashes may forget what was acknowledged, and come back as a primary that lacks what its replicas have.",
 } as const;
 
 export const MARIADB_SETTINGS: readonly Setting[] = [
@@ -123,6 +124,13 @@ export const MARIADB_SETTINGS: readonly Setting[] = [
   },
   { ...durable, name: "sync_binlog" },
   { ...durable, name: "innodb_flush_log_at_trx_commit" },
+  {
+    ...now,
+    name: "slave_skip_errors",
+    wanted: off,
+    dynamic: false,
+    why: "A replica that skips errors loses rows, while its GTIDs say that it has them.",
+  },
 ];
 
 export const MARIADB_NEEDED: readonly Needed[] = [
@@ -171,12 +179,7 @@ export async function mariadbChannels(session: Session, deadlineMs: number): Pro
     if (error instanceof MysqlFault && error.errno === ER_SPECIFIC_ACCESS_DENIED) return [];
     throw error;
   });
-  const filters = rows.flatMap((row) =>
-    Object.entries(row).filter(
-      ([name, value]) =>
-        /^Replicate_(Wild_)?(Do|Ignore)_|^Replicate_Rewrite_DB$/.test(name) && String(value ?? "") !== "",
-    ),
-  );
+  const filters = rows.flatMap(filtersOf);
   return {
     channels: rows.map((row) => ({
       name: String(row.Connection_name),
@@ -194,4 +197,6 @@ export const MARIADB_CHANNEL_MENDS = {
   byGtid: "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos; START SLAVE",
   heartbeat: "STOP SLAVE; CHANGE MASTER TO MASTER_HEARTBEAT_PERIOD=0.2; START SLAVE",
   retry: "STOP SLAVE; CHANGE MASTER TO MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=0.2; START SLAVE",
+  unfilter: (names: readonly string[]) =>
+    `STOP SLAVE; ${[...new Set(names)].map((n) => `SET GLOBAL ${n.toLowerCase()} = ''`).join("; ")}; START SLAVE -- and take replicate_* out of my.cnf, and rebuild the replica: it lacks rows`,
 };

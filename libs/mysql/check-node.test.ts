@@ -2,7 +2,14 @@
 import { Policy } from "@baton/contracts";
 import { type Lab, startLab } from "@baton/lab";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { checkChannels, checkNode, checkPlugins, checkSettings, type Value } from "./check-node.ts";
+import {
+  checkChannels,
+  checkLogged,
+  checkNode,
+  checkPlugins,
+  checkSettings,
+  type Value,
+} from "./check-node.ts";
 import { missingPrivileges } from "./grants.ts";
 import { openSession, type Session } from "./session.ts";
 import { SETTINGS } from "./settings.ts";
@@ -31,9 +38,11 @@ describe("settings", () => {
       const findings = checkSettings(values, role, policy);
       expect(findings.length).toBeGreaterThanOrEqual(1);
       expect(findings[0]!.found).toContain(name);
-      expect(findings[0]!.level).toBe(s.level ?? "error");
+      expect(findings[0]!.level).toBe(typeof s.level === "function" ? s.level(policy) : (s.level ?? "error"));
       expect(findings[0]!.mend).toMatch(
-        name === "log_bin" ? /log-bin/ : new RegExp(`^SET (PERSIST|PERSIST_ONLY|GLOBAL) ${name} = `),
+        /^(log_bin|replica_skip_errors)$/.test(name)
+          ? /my\.cnf/
+          : new RegExp(`^SET (PERSIST|PERSIST_ONLY|GLOBAL) ${name} = `),
       );
     },
   );
@@ -73,6 +82,25 @@ describe("settings", () => {
     const values = asWanted("primary").set(timeout, { now: "50", boot: null });
     expect(checkSettings(values, "primary", available)).toEqual([]);
     expect(checkSettings(values, "primary", policy)).toHaveLength(1);
+  });
+
+  it("want what a crash must not forget, where writes must not be lost", () => {
+    const available = Policy.parse({ durability: "available", ackTimeoutMs: 50 });
+    for (const name of ["sync_binlog", "innodb_flush_log_at_trx_commit"]) {
+      const levelFor = (of: Policy) => {
+        const values = asWanted("replica").set(name, { now: "0", boot: "0" });
+        return checkSettings(values, "replica", of).map((f) => f.level);
+      };
+      expect(levelFor(policy)).toEqual(["error"]);
+      expect(levelFor(available)).toEqual(["advice"]);
+    }
+  });
+
+  it("say what the binary log leaves out", () => {
+    expect(checkLogged([])).toEqual([]);
+    expect(checkLogged(["binlog-ignore-db=scratch"])).toMatchObject([
+      { level: "error", found: expect.stringContaining("binlog-ignore-db=scratch") },
+    ]);
   });
 
   it("say which plugin is missing", () => {
@@ -154,13 +182,15 @@ describe("on real servers", () => {
   it("finds what is broken, and nothing any more once its own statements were run", async () => {
     const n1 = lab.node("n1");
     await n1.query(
-      "SET GLOBAL rpl_semi_sync_source_timeout=10000; SET GLOBAL rpl_semi_sync_source_wait_no_replica=OFF; SET PERSIST_ONLY super_read_only=OFF; SET GLOBAL sync_binlog=0",
+      "SET GLOBAL rpl_semi_sync_source_timeout=10000; SET GLOBAL rpl_semi_sync_source_wait_no_replica=OFF; SET PERSIST_ONLY super_read_only=OFF; SET GLOBAL sync_binlog=0; SET GLOBAL binlog_error_action='IGNORE_ERROR'",
     );
     const findings = await check("n1", "primary");
     expect(findings.filter((f) => f.level === "error").map((f) => f.found.split(" ")[0])).toEqual([
       "super_read_only",
       "rpl_semi_sync_source_timeout",
       "rpl_semi_sync_source_wait_no_replica",
+      "sync_binlog",
+      "binlog_error_action",
     ]);
     for (const { mend } of findings) await n1.query(mend);
     expect(await check("n1", "primary")).toEqual([]);
@@ -173,6 +203,17 @@ describe("on real servers", () => {
     await n2.query("STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_HEARTBEAT_PERIOD=30; START REPLICA");
     const errors = (await check("n2", "replica")).filter((f) => f.level === "error");
     expect(errors).toMatchObject([{ found: expect.stringContaining("only every 30 s") }]);
+    await n2.query(errors[0]!.mend);
+    expect((await check("n2", "replica")).filter((f) => f.level === "error")).toEqual([]);
+  });
+
+  it("finds a replica that filters, and its statement takes the filters away", async () => {
+    const n2 = lab.node("n2");
+    await n2.query(
+      "STOP REPLICA SQL_THREAD; CHANGE REPLICATION FILTER REPLICATE_DO_DB = (app), REPLICATE_IGNORE_TABLE = (app.x); START REPLICA SQL_THREAD",
+    );
+    const errors = (await check("n2", "replica")).filter((f) => f.level === "error");
+    expect(errors).toMatchObject([{ found: expect.stringContaining("REPLICATE_DO_DB=app") }]);
     await n2.query(errors[0]!.mend);
     expect((await check("n2", "replica")).filter((f) => f.level === "error")).toEqual([]);
   });

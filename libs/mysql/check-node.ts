@@ -64,6 +64,7 @@ export async function checkNode(
     return [
       ...missing,
       ...checkSettings(own, role, policy, { settings: MARIADB_SETTINGS, mend: mariadbMend }),
+      ...checkLogged(await binlogScope(session, "SHOW MASTER STATUS", deadlineMs)),
       ...checkChannels(await mariadbChannels(session, deadlineMs), MARIADB_CHANNEL_MENDS),
       ...account,
     ];
@@ -72,6 +73,7 @@ export async function checkNode(
     ...missing,
     ...checkPlugins(own),
     ...checkSettings(own, role, policy),
+    ...checkLogged(await binlogScope(session, "SHOW BINARY LOG STATUS", deadlineMs)),
     ...checkChannels(channel),
     ...account,
   ];
@@ -131,7 +133,7 @@ export function checkSettings(
       const { name } = setting;
       const wanted = setting.wanted(policy);
       const fits = (v: string) => setting.fits?.(v, policy) ?? normal(v) === normal(wanted);
-      const level = setting.level ?? "error";
+      const level = typeof setting.level === "function" ? setting.level(policy) : (setting.level ?? "error");
       const about = { code: "E_NODE_SETTING", why: setting.why, mend: of.mend(setting, wanted) } as const;
       if (setting.when === "now")
         return fits(value.now) ? [] : [{ ...about, level, found: `${name} is ${value.now}, not ${wanted}.` }];
@@ -152,6 +154,8 @@ export function checkSettings(
  */
 function mendOf(s: Setting, wanted: string): string {
   const value = /^[0-9]+$|^ON$|^OFF$/.test(wanted) ? wanted : `'${wanted}'`;
+  if (s.name === "replica_skip_errors")
+    return "Take replica-skip-errors out of my.cnf; then restart, and rebuild the node: it may lack rows";
   if (s.name === "log_bin") return "In my.cnf, section [mysqld]: log-bin=binlog; then restart";
   if (s.when === "boot" && s.dynamic) return `SET PERSIST_ONLY ${s.name} = ${value}`;
   if (!s.dynamic) return `SET PERSIST_ONLY ${s.name} = ${value}; then restart`;
@@ -161,6 +165,30 @@ function mendOf(s: Setting, wanted: string): string {
 function normal(value: string): string {
   const upper = value.toUpperCase();
   return upper === "1" ? "ON" : upper === "0" ? "OFF" : upper;
+}
+
+/** Databases that the binary log is limited to, and those that it leaves out, as `option=name`. They are no variables. */
+async function binlogScope(session: Session, sql: string, deadlineMs: number): Promise<string[]> {
+  // Without the privilege, which is a finding of its own.
+  const [row] = await session.query(sql, { deadlineMs }).catch((error: unknown) => {
+    if (error instanceof MysqlFault && error.errno !== null) return [];
+    throw error;
+  });
+  return [
+    ["binlog-do-db", row?.Binlog_Do_DB],
+    ["binlog-ignore-db", row?.Binlog_Ignore_DB],
+  ].flatMap(([option, names]) => (String(names ?? "") === "" ? [] : [`${option}=${names}`]));
+}
+
+/** Pure. */
+export function checkLogged(limits: readonly string[]): NodeFinding[] {
+  return limits.map((limit) => ({
+    level: "error",
+    code: "E_NODE_SETTING",
+    found: `The binary log leaves databases out: ${limit}.`,
+    why: "What is not logged reaches no replica, and is lost with this node.",
+    mend: `Take ${limit} out of my.cnf; then restart, and rebuild the other nodes from this one while it is the primary`,
+  }));
 }
 
 export interface Channels {
@@ -187,7 +215,8 @@ async function channelsOf(session: Session, deadlineMs: number): Promise<Channel
       retryS: Number(c.retryS),
       delayS: Number(c.delayS ?? 0),
     })),
-    filters: [...new Set([...own, ...global].map(rule))],
+    // One that was taken away leaves a row with an empty rule (measured).
+    filters: [...new Set([...own, ...global].filter((r) => String(r.rule ?? "") !== "").map(rule))],
   };
 }
 
@@ -200,6 +229,8 @@ const CHANNEL_MENDS: typeof MARIADB_CHANNEL_MENDS = {
     "STOP REPLICA IO_THREAD; CHANGE REPLICATION SOURCE TO SOURCE_HEARTBEAT_PERIOD=0.2; START REPLICA IO_THREAD",
   retry:
     "STOP REPLICA IO_THREAD; CHANGE REPLICATION SOURCE TO SOURCE_CONNECT_RETRY=1, SOURCE_HEARTBEAT_PERIOD=0.2; START REPLICA IO_THREAD",
+  unfilter: (names) =>
+    `STOP REPLICA SQL_THREAD; CHANGE REPLICATION FILTER ${[...new Set(names)].map((n) => `${n} = ()`).join(", ")}; START REPLICA SQL_THREAD -- and take replicate-* out of my.cnf, and rebuild the replica: it lacks rows`,
 };
 
 /** Pure. */
@@ -259,7 +290,7 @@ export function checkChannels({ channels, filters }: Channels, mends = CHANNEL_M
       code,
       found: `Replication is filtered: ${filters.join(", ")}.`,
       why: "A promoted replica would lack what was filtered out, while its GTIDs say that it has it.",
-      mend: "Take the replicate-* options out of my.cnf and rebuild the replica",
+      mend: mends.unfilter(filters.map((rule) => rule.split("=")[0] as string)),
     });
   return out;
 }

@@ -5,13 +5,15 @@
  */
 import type { NodeRole, Policy } from "@baton/contracts";
 
+export type Level = "error" | "advice";
+
 export interface Setting {
   name: string;
   when: "now" | "boot";
   /** Default: of every node. */
   of?: NodeRole;
   /** Default `error`. `advice`: a failover works without it. */
-  level?: "error" | "advice";
+  level?: Level | ((policy: Policy) => Level);
   wanted(policy: Policy): string;
   /** Is a value as good as the wanted one? Default: equal to it. */
   fits?(value: string, policy: Policy): boolean;
@@ -23,6 +25,9 @@ export interface Setting {
 const FOREVER_MS = 4_294_967_295;
 const on = () => "ON";
 const off = () => "OFF";
+/** In `available` what a crash forgets is part of the loss that the policy accepts. */
+export const losslessNeeds = ({ durability }: Policy): Level =>
+  durability === "lossless" ? "error" : "advice";
 
 export const SETTINGS: readonly Setting[] = [
   {
@@ -149,18 +154,32 @@ export const SETTINGS: readonly Setting[] = [
   {
     name: "sync_binlog",
     when: "now",
-    level: "advice",
+    level: losslessNeeds,
     wanted: () => "1",
     dynamic: true,
-    why: "A host that crashes may forget transactions that the others have.",
+    why: "A host that crashes may forget what was acknowledged, and come back as a primary that lacks what its replicas have.",
   },
   {
     name: "innodb_flush_log_at_trx_commit",
     when: "now",
-    level: "advice",
+    level: losslessNeeds,
     wanted: () => "1",
     dynamic: true,
-    why: "A host that crashes may forget transactions that the others have.",
+    why: "A host that crashes may forget what was acknowledged, and come back as a primary that lacks what its replicas have.",
+  },
+  {
+    name: "binlog_error_action",
+    when: "now",
+    wanted: () => "ABORT_SERVER",
+    dynamic: true,
+    why: "When the binary log cannot be written, as on a full disk, the server would go on without it: what it then commits reaches no replica.",
+  },
+  {
+    name: "replica_skip_errors",
+    when: "now",
+    wanted: off,
+    dynamic: false,
+    why: "A replica that skips errors loses rows, while its GTIDs say that it has them.",
   },
   {
     name: "sync_relay_log",

@@ -83,6 +83,7 @@ function parseChannel(c: Row): ReplicaStatus {
     applierError: String(c.Last_SQL_Error ?? ""),
     received,
     autoPosition: c.Using_Gtid === "Slave_Pos",
+    ...(filtersOf(c).length > 0 ? { filtered: true } : {}),
     delayMs:
       received === String(c.Gtid_Slave_Pos ?? "")
         ? 0
@@ -90,6 +91,14 @@ function parseChannel(c: Row): ReplicaStatus {
           ? null
           : Number(behindS) * 1_000,
   };
+}
+
+/** The filters of a row of SHOW ALL SLAVES STATUS, as `[column, rule]`. */
+export function filtersOf(channel: Row): [string, unknown][] {
+  return Object.entries(channel).filter(
+    ([name, value]) =>
+      /^Replicate_(Wild_)?(Do|Ignore)_|^Replicate_Rewrite_DB$/.test(name) && String(value ?? "") !== "",
+  );
 }
 
 function parseSemiSync(v: Row, count: ReadonlyMap<string, string>): SemiSyncStatus {

@@ -91,6 +91,19 @@ describe("a status", () => {
     });
   });
 
+  it("tells of replication filters, which leave rows out of what its sets name", async () => {
+    const n2 = lab.node("n2");
+    expect((await read("n2")).replica?.filtered).toBeUndefined();
+    const filter = (rule: string) =>
+      n2.query(
+        `STOP REPLICA SQL_THREAD; CHANGE REPLICATION FILTER REPLICATE_IGNORE_DB = (${rule}); START REPLICA SQL_THREAD`,
+      );
+    await filter("scratch");
+    expect((await read("n2")).replica?.filtered).toBe(true);
+    await filter("");
+    expect((await read("n2")).replica?.filtered).toBeUndefined();
+  });
+
   it("ages as its source goes silent, and tells the receiver's states apart", async () => {
     lab.node("n1").hang();
     try {

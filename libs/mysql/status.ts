@@ -32,7 +32,7 @@ WHERE VARIABLE_NAME IN ('Uptime','Rpl_semi_sync_source_status','Rpl_semi_sync_so
 
 /**
  * Received and executed are not of one moment: whoever needs received ⊆ executed as a fact must stop the receiver first.
- * Ages come out of the node's own clock; a zero date makes TIMESTAMPDIFF null, and a clock that was set back since makes it negative.
+ * A filter that was taken away leaves a row with an empty rule (measured). Ages come out of the node's own clock; a zero date makes TIMESTAMPDIFF null, and a clock that was set back since makes it negative.
  */
 const CHANNEL = `(SELECT JSON_OBJECT('host', c.HOST, 'port', c.PORT, 'autoPos', c.AUTO_POSITION,
 'sourceUuid', s.SOURCE_UUID, 'receiver', s.SERVICE_STATE, 'rErrno', s.LAST_ERROR_NUMBER, 'rError', s.LAST_ERROR_MESSAGE,
@@ -42,7 +42,8 @@ const CHANNEL = `(SELECT JSON_OBJECT('host', c.HOST, 'port', c.PORT, 'autoPos', 
 TIMESTAMPDIFF(MICROSECOND, s.LAST_HEARTBEAT_TIMESTAMP, NOW(6)),
 TIMESTAMPDIFF(MICROSECOND, s.LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP, NOW(6)),
 TIMESTAMPDIFF(MICROSECOND, s.QUEUEING_TRANSACTION_START_QUEUE_TIMESTAMP, NOW(6))),
-'idle', GTID_SUBSET(s.RECEIVED_TRANSACTION_SET, @@gtid_executed))
+'idle', GTID_SUBSET(s.RECEIVED_TRANSACTION_SET, @@gtid_executed),
+'filtered', EXISTS(SELECT 1 FROM performance_schema.replication_applier_filters f WHERE f.CHANNEL_NAME = '' AND f.FILTER_RULE <> ''))
 FROM performance_schema.replication_connection_configuration c
 JOIN performance_schema.replication_connection_status s ON s.CHANNEL_NAME = ''
 JOIN performance_schema.replication_applier_status a ON a.CHANNEL_NAME = ''
@@ -204,6 +205,7 @@ function parseChannel(c: Row, workers: readonly Row[]): ReplicaStatus {
     applierError: String(failed?.error ?? c.kError ?? ""),
     received: oneLine(c.received),
     autoPosition: Number(c.autoPos) === 1,
+    ...(Number(c.filtered) === 1 ? { filtered: true } : {}),
     delayMs: Number(c.idle) === 1 ? 0 : ms(last?.delayUs),
   };
 }
