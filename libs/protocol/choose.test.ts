@@ -62,6 +62,15 @@ describe("choose", () => {
     expect(choose(both)).toMatchObject({ ok: true, candidate: "n4" });
   });
 
+  it("neither promotes a filtered one, whatever its sets say, nor lets another catch up from it", () => {
+    const filtered = contender(2, `${P}:1-12`, { promotion: "prefer", filtered: true });
+    const whole = facts([filtered, contender(3, `${P}:1-12`)]);
+    expect(choose(whole)).toMatchObject({ ok: true, candidate: "n3" });
+    expect(reasons(whole).n2).toMatch(/^filtered: /);
+    const behind = facts([filtered, contender(3, `${P}:1-10`)]);
+    expect(choose(behind)).toMatchObject({ ok: false, refusal: "no-candidate" });
+  });
+
   describe("one that is preferred and behind", () => {
     const ahead = contender(3, `${P}:1-12`);
     it.each([

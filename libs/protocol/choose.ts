@@ -16,6 +16,8 @@ export interface Contender {
   applierErrno: number;
   /** Received, and lost as soon as its applier is started (MariaDB). */
   stranded: GtidSet;
+  /** Its replication is filtered: it may lack rows of transactions that its sets name. */
+  filtered?: boolean;
   /** How late it applies; null when that is not known. */
   lagMs: number | null;
   /** Nobody could follow it: it writes no binary log, or not what it applies. */
@@ -128,7 +130,12 @@ export function choose(facts: ChooseFacts): Choice {
 
   // One that holds all, nothing else, and can hand it on. It need not be one that may be promoted itself.
   const sources = complete.filter(
-    (c) => errant.get(c.node)?.isEmpty() && c.applierErrno === 0 && c.stranded.isEmpty() && !c.feedsNobody,
+    (c) =>
+      errant.get(c.node)?.isEmpty() &&
+      c.applierErrno === 0 &&
+      c.stranded.isEmpty() &&
+      !c.feedsNobody &&
+      !c.filtered,
   );
   const eligible: Eligible[] = [];
   for (const c of sound) {
@@ -174,6 +181,9 @@ export function choose(facts: ChooseFacts): Choice {
   return { ok: true, candidate: best.node, source: best.source, union, notChosen, followers };
 }
 
+export const FILTERED =
+  "filtered: its replication filters leave out rows of transactions that its GTIDs say it has";
+
 export const QUARANTINED = "quarantined: it holds transactions outside the history";
 
 type Eligible = Contender & {
@@ -186,6 +196,7 @@ type Eligible = Contender & {
 /** Why this one can be promoted in no case, or null. */
 function barTo(c: Contender, sound: readonly Contender[], errant: GtidSet): string | null {
   if (!errant.isEmpty()) return `errant transactions ${errant}`;
+  if (c.filtered) return FILTERED;
   if (c.downtime !== null) return c.downtime;
   if (c.promotion === "never") return "promotion rule is never";
   if (c.applierErrno !== 0) return `applier stopped with error ${c.applierErrno}`;

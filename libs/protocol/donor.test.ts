@@ -56,6 +56,15 @@ function facts(nodes: number, acks: number, o: Partial<DonorFacts> = {}): DonorF
 }
 
 describe("the donor", () => {
+  it("is none whose replication is filtered: a copy would lack what it lacks", () => {
+    const f = facts(4, 1);
+    const n2 = status();
+    const filtered = { ...n2, replica: n2.replica && { ...n2.replica, filtered: true } };
+    const choice = chooseDonor({ ...f, statuses: new Map([...f.statuses, ["n2", filtered]]) });
+    expect(choice).toMatchObject({ ok: true, donor: "n3" });
+    expect(choice.notChosen).toMatchObject([{ node: "n2", reason: expect.stringContaining("filtered") }]);
+  });
+
   it("is a replica when k others are left to acknowledge, else the primary", () => {
     expect(chooseDonor(facts(4, 1))).toMatchObject({ ok: true, donor: "n2" });
     const choice = chooseDonor(facts(3, 1));

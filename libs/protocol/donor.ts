@@ -1,6 +1,6 @@
 /** Whom a node is rebuilt from: a healthy replica rather than the primary, and never one whose acks are needed. Pure. */
 import type { DeclaredCluster, NodeStatus } from "@baton/contracts";
-import type { NotChosen } from "./choose.ts";
+import { FILTERED, type NotChosen } from "./choose.ts";
 import { ackersOf } from "./plan.ts";
 
 export interface DonorFacts {
@@ -63,6 +63,7 @@ export function chooseDonor(facts: DonorFacts): DonorChoice {
     if (downtime !== undefined && name !== facts.named) return `it is ${downtime}`;
     if (facts.quarantined.includes(name)) return "it is quarantined";
     if (!healthy.includes(name)) return "it does not follow the primary";
+    if (status.replica?.filtered === true) return `it is ${FILTERED}`;
     const others = healthy.length - 1;
     return others >= acks
       ? null

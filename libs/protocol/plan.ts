@@ -64,6 +64,7 @@ export function contenderOf(
     held: heldBy(status),
     applierErrno: status.replica?.applierErrno ?? 0,
     stranded: strandedIn(status),
+    filtered: status.replica?.filtered === true,
     lagMs: status.replica?.delayMs ?? null,
     feedsNobody: status.feeds === false,
     quarantined: quarantined.includes(node),

@@ -103,6 +103,12 @@ it("never promotes a node of an older series, or one with transactions of its ow
   expect(against(errant, true)).toEqual(["clean"]);
 });
 
+it("never promotes one whose replication is filtered, whoever insists", () => {
+  const replica = { ...(status("n2").replica as NonNullable<NodeStatus["replica"]>), filtered: true };
+  expect(planSwitchover(facts({}, { n2: { replica } })).candidate).toBe("n3");
+  expect(against(facts({ named: "n2" }, { n2: { replica } }), true)).toEqual(["filters"]);
+});
+
 it("the promotion rule never holds for the choice, not for whom a person names", () => {
   const f = facts();
   const n2 = f.declared.nodes.n2;

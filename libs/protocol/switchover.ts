@@ -4,7 +4,7 @@
  */
 import type { DeclaredCluster, NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
-import { type Contender, errantOf, type NotChosen, prefer, series } from "./choose.ts";
+import { type Contender, errantOf, FILTERED, type NotChosen, prefer, series } from "./choose.ts";
 import { echoesOf } from "./fence.ts";
 import { flavourRefusal } from "./flavour.ts";
 import { ackersOf, contenderOf } from "./plan.ts";
@@ -179,6 +179,12 @@ function checkCandidate(facts: SwitchoverFacts, node: string): Check[] {
       applies
         ? `${node} applies what it receives`
         : `${node}'s applier is ${r?.applier ?? "off"}${r?.applierErrno ? `, error ${r.applierErrno}` : ""}`,
+    ),
+    of(
+      "filters",
+      !own.filtered,
+      true,
+      own.filtered ? `${node} is ${FILTERED}` : `${node} applies every row that it receives`,
     ),
     of(
       "lag",
