@@ -83,6 +83,10 @@ it("is replaced by a replica that holds all, and not opened before one is there"
   const changed = await stage.event("primary-changed");
   expect(["n2", "n3"]).toContain(changed.node);
   expect(await stage.lab.node(changed.node as string).query("SELECT id FROM app.late")).toHaveLength(20);
+  // Its receiver drops what came from its own server_id: following does not bring back what its disk has lost.
+  await stage.event("node-quarantined", (e) => e.node === "n1");
+  await stage.bus.command("rebuild", { cluster: "shop", node: "n1", from: null });
+  await stage.event("node-rebuilt", (e) => e.node === "n1", 60_000);
   await stage.whole();
   expect(await n1.query("SELECT id FROM app.late")).toHaveLength(20);
 });
