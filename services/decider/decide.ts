@@ -120,8 +120,7 @@ export function decide(
   if (input.type === "tick") picture = forgetGone(picture, now);
   if (picture.declared === null || !picture.stateKnown) return { picture, effects };
 
-  if (input.type === "sample" && input.sample.status !== null)
-    picture = noteHistory(picture, input.sample.node, now, s);
+  if (input.type === "sample") picture = noteHistory(picture, input.sample, now, s);
   if (input.type === "state") picture = remember(picture);
   const fault = epochFaultNow(picture, now);
   const back = fault?.code === "state-went-back" ? stateToPutBack(picture, now) : null;

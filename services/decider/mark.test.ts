@@ -167,6 +167,18 @@ describe("durability", () => {
     expect(s.code()).toBe("undeclared-acker");
   });
 
+  it("is not doubted by what another server at the primary's address says, whoever follows that", () => {
+    const s = calm();
+    for (let i = 0; i < 10; i++) {
+      s.now += 500;
+      primary(s, { serverUuid: uuid("n9"), executed: `${uuid("n9")}:1-3` });
+      for (const n of ["n2", "n3"]) s.replica(n, { sourceUuid: uuid("n9") });
+    }
+    expect(s.picture.history.durability?.proven).toBe(true);
+    expect(s.picture.history.executed).toBe(`${N1}:1-10`);
+    expect(s.orders()).toEqual(["failover n1"]);
+  });
+
   it("is doubted when a stopped replica's place is taken by another", () => {
     const s = calm();
     for (let i = 0; i < 6; i++) {

@@ -3,7 +3,7 @@
  * replicas, and whether the primary has lost what it was seen to hold. Kept in `baton_marks`, so that a decider that has just started knows
  * what the one before it saw. Pure. (SAFETY.md, "What the promises rest on"; docs/decisions/0018)
  */
-import type { DiagnosisCode, Mark, NodeStatus } from "@baton/contracts";
+import type { DiagnosisCode, Mark, NodeStatus, Sample } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
 import { describeMissing, heldBy, isSameStart, mayLose, requiredOf } from "@baton/protocol";
 import { nowUnixMs } from "./brakes.ts";
@@ -94,12 +94,18 @@ function joined(a: string, b: string): string {
   return a === "" ? b : GtidSet.parse(a).union(GtidSet.parse(b)).toString();
 }
 
-/** Folds the newest sample of a node into the history. */
-export function noteHistory(picture: Picture, node: string, now: number, s: VoteSettings): Picture {
+/** Folds a sample into the history. What another server at the primary's address says is no word of the primary's. */
+export function noteHistory(
+  picture: Picture,
+  { node, status: told }: Pick<Sample, "node" | "status">,
+  now: number,
+  s: VoteSettings,
+): Picture {
   const { state, declared } = picture;
   if (state === null || declared === null) return picture;
   const { primary, primaryUuid, phase } = state.value;
   const status = picture.statuses.get(primary)?.status;
+  if (told === null || (node === primary && told.serverUuid !== primaryUuid)) return picture;
   if (phase === "fencing" || phase === "promoting" || status?.serverUuid !== primaryUuid) return picture;
   let history = picture.history;
   if (node === primary) {
