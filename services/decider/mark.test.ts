@@ -167,6 +167,18 @@ describe("durability", () => {
     expect(s.code()).toBe("undeclared-acker");
   });
 
+  it("is not doubted by a replica whose role was switched off and whose receiver runs on: it acknowledges still", () => {
+    const s = calm();
+    const semiSync = { ...s.status("n1").semiSync, source: false, replica: false, replicaActive: true };
+    for (let i = 0; i < 10; i++) {
+      s.now += 500;
+      s.replica("n2", {}, "p1", { semiSync } as Partial<NodeStatus>);
+      s.sample("n3");
+      primary(s);
+    }
+    expect(s.picture.history.durability?.proven).toBe(true);
+  });
+
   it("is not doubted by what another server at the primary's address says, whoever follows that", () => {
     const s = calm();
     for (let i = 0; i < 10; i++) {

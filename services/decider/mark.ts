@@ -210,7 +210,8 @@ function undeclared(
       of === undefined ||
       (of.replica !== null &&
         of.replica.receiver !== "off" &&
-        of.semiSync?.replica !== false &&
+        // The setting counts from the receiver's next start on: until then it acknowledges as before.
+        (of.semiSync?.replica !== false || of.semiSync.replicaActive) &&
         follows(of, state.primaryUuid, picture.declared?.nodes[state.primary]))
     );
   });
