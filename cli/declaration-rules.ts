@@ -340,8 +340,7 @@ function ownBeside({ status }: Reached, history: ClusterHistory): boolean {
   if (history.uuids.has(status.replica?.sourceUuid ?? "")) return false;
   const executed = history.executed();
   return (
-    executed?.onlyFrom(status.serverUuid).isEmpty() === true &&
-    !heldBy(status).subtract(executed).isEmpty()
+    executed?.onlyFrom(status.serverUuid).isEmpty() === true && !heldBy(status).subtract(executed).isEmpty()
   );
 }
 

@@ -17,8 +17,8 @@ import { GtidSet } from "@baton/mysql/gtid";
 import { type Brakes, NO_BRAKES } from "@baton/protocol";
 import { dateEnds, type SetAside } from "./brakes.ts";
 import type { Ackers } from "./durability.ts";
+import { afterChange, type History, learnMark, NO_HISTORY } from "./history.ts";
 import type { NewStart } from "./ledger.ts";
-import { afterChange, type History, learnMark, NO_HISTORY } from "./mark.ts";
 import type { Fault } from "./repairs.ts";
 import { noteWriting, type Writing } from "./writing.ts";
 
