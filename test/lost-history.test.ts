@@ -112,11 +112,12 @@ it("is opened as it is only when a person gives up by name what it lacks", async
   expect(await closed(primary)).toBe(true);
 
   const { diagnosis } = await stage.status();
-  const missing = /\(([0-9a-f-]{36}:[0-9-]+)\)/.exec(diagnosis.summary)?.[1] as string;
+  const missing = /transactions \(([^)]+)\)/.exec(diagnosis.summary)?.[1] as string;
   expect(GtidSet.parse(missing).count()).toBeGreaterThanOrEqual(20);
   const ordered = await stage.until("it can be ordered", () => ask(missing).catch(() => null));
   await stage.event("operation-ended", (e) => e.operation === ordered.operation && e.outcome === "completed");
   expect(await closed(primary)).toBe(false);
   const state = (await stage.bus.bucket("baton_state").get("shop"))?.value;
-  expect(state?.forgone).toMatchObject({ gtids: missing, by: "the test" });
+  expect(state?.forgone?.by).toBe("the test");
+  expect(GtidSet.parse(state?.forgone?.gtids ?? "").equals(GtidSet.parse(missing))).toBe(true);
 });

@@ -135,9 +135,13 @@ test("apply says what it changes, and changes it once", async () => {
       nodes: { b1: { host: "127.0.0.1", port: 1 }, b2: { host: "127.0.0.1", port: 2 } },
     };
   });
-  expect((await baton("apply", "-c", more)).stdout).toBe(
-    "+ blog added\n~ shop changed\n    policy.deadlines.openMs: 5000 → 6000\n",
-  );
+  const added = "+ blog added\n~ shop changed\n    policy.deadlines.openMs: 5000 → 6000\n";
+  // Nobody answers there: that is written only when a person insists.
+  const refused = await baton("apply", "-c", more);
+  expect(refused).toMatchObject({ code: 1, stdout: expect.stringContaining(`${added}Nothing is written`) });
+  expect(refused.stderr).toContain("E_NODE_UNREACHABLE");
+  const forced = await baton("apply", "-c", more, "--force");
+  expect(forced).toMatchObject({ code: 0, stdout: expect.stringContaining(added) });
   expect((await baton("apply", "-c", file)).stdout).toBe(
     "~ shop changed\n    policy.deadlines.openMs: 6000 → 5000\n! blog is still declared in NATS; baton apply --prune takes it out\n",
   );

@@ -3,7 +3,7 @@
  * other proof rests on who acknowledges, on what disks keep and on what settings say, and each of these was seen to be untrue
  * (SAFETY.md, "What the promises rest on").
  */
-import type { ClusterState, Intent } from "@baton/contracts";
+import type { ClusterState, Intent, Loss } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
 
 /** The mark without what a person has given up: in the state, or with this order. */
@@ -16,7 +16,7 @@ export function requiredOf(
 }
 
 /**
- * The state of an opening with which a person gives writes up. What the opened node holds need not be given up any more: a server that
+ * The state of an opening with which writes are given up: by a person by name, or by the policy, which lets a failover go on with a stated loss. What the opened node holds need not be given up any more: a server that
  * lost its tail uses the same GTIDs again, and then they are somebody's acknowledged writes.
  */
 export function forgoing(
@@ -24,15 +24,17 @@ export function forgoing(
   intent: Pick<Intent, "acceptLoss">,
   held: GtidSet,
   nowUnixMs: number,
+  loss: Loss | null = null,
 ): ClusterState {
   const { forgone: before, ...rest } = state;
   const gtids = GtidSet.parse(before?.gtids ?? "")
     .union(GtidSet.parse(intent.acceptLoss?.gtids ?? ""))
+    .union(GtidSet.parse(loss?.known ?? ""))
     .subtract(held);
   if (gtids.isEmpty()) return rest;
   const { by, atUnixMs } =
-    intent.acceptLoss !== undefined || before === undefined
-      ? { by: intent.acceptLoss?.by ?? "", atUnixMs: nowUnixMs }
+    intent.acceptLoss !== undefined || loss !== null || before === undefined
+      ? { by: intent.acceptLoss?.by ?? "policy.loss", atUnixMs: nowUnixMs }
       : before;
   return { ...rest, forgone: { gtids: gtids.toString(), by, atUnixMs } };
 }

@@ -91,7 +91,7 @@ async function towardsCommit(op: Operation, shutting: Shutting): Promise<GtidSet
   await op.step("commit", async () => {
     const { serverUuid, startedUnixS } = candidate.status;
     const opening = {
-      ...forgoing(op.state, op.intent, held, op.ports.nowUnixMs()),
+      ...forgoing(op.state, op.intent, held, op.ports.nowUnixMs(), loss),
       primaryStartedUnixS: startedUnixS,
     };
     await op.change(commit(opening, candidate.node, serverUuid, op.ports.nowUnixMs(), loss));

@@ -14,8 +14,10 @@ import { type Fence, fence } from "./receivers.ts";
 
 let lab: Lab;
 const hands: SessionHand[] = [];
+const uuids = new Map<string, string>();
 beforeAll(async () => {
   lab = await startLab({ natsServers: 0 });
+  for (const { name } of lab.nodes) uuids.set(name, await uuidOf(name));
 });
 afterEach(async () => {
   for (const hand of hands.splice(0)) await hand.release();
@@ -31,6 +33,12 @@ async function uuidOf(name: string): Promise<string> {
 /** `leadsTo`: at whose address a name is found, where it is not its own. */
 function operation(primaryUuid: string, leadsTo: Record<string, string> = {}): Operation {
   const taken = new Map<string, Promise<SessionHand>>();
+  const ledger = new Map(
+    ["n2", "n3"].map((node) => {
+      const serverUuid = uuids.get(leadsTo[node] ?? node);
+      return [node, { cluster: "shop", node, serverUuid, startedUnixS: 0, held: "" }];
+    }),
+  );
   const take = async (name: string) => {
     const session = await openSession(lab.node(leadsTo[name] ?? name), lab.accounts.baton, {
       connectTimeoutMs: 5_000,
@@ -51,7 +59,7 @@ function operation(primaryUuid: string, leadsTo: Record<string, string> = {}): O
     }),
     intent: { kind: "failover", nodes: {} } as unknown as Intent,
     state: { primaryUuid },
-    ports: { vouches: () => new Map(), now: () => performance.now() },
+    ports: { vouches: () => ledger, now: () => performance.now() },
     assertMine: () => undefined,
     noteWritable: async () => undefined,
     hand: (name: string) => {
