@@ -182,17 +182,24 @@ it("two histories, each acknowledged: nobody writes and nothing is done by itsel
   expect(view.diagnosis.code).toBe("split-brain");
   expect(view.failover).toMatchObject({ possible: false, refusal: "diverged" });
 
-  const request = { cluster: "shop", node: "n1", dryRun: false, inject: false, keep: true };
+  // The other history was acknowledged, and seen to be: it is given up by name.
+  const request = { cluster: "shop", node: "n3", dryRun: false, inject: false, keep: true };
   const { operation } = await stage.bus.command("repair", request, { timeoutMs: 10_000 });
   const kept = await stage.event("operation-ended", (e) => e.operation === operation);
   expect(kept.outcome).toBe("completed");
-  expect(await writable()).toEqual(["n1"]);
-  for (const name of ["n3", "n4"]) await stage.event("node-rebuilt", (e) => e.node === name, 90_000);
+  expect(await writable()).toEqual(["n3"]);
+  const state = (await stage.bus.bucket("baton_state").get("shop"))?.value;
+  expect(state?.forgone?.by).toBe("baton repair shop n3 --keep");
+  for (const name of ["n1", "n2"]) await stage.event("node-rebuilt", (e) => e.node === name, 90_000);
   await stage.whole(90_000);
   for (const name of ["n1", "n2", "n3", "n4"]) {
-    expect(await holds(name, "of-n1"), name).toBe(true);
-    expect(await holds(name, "of-n3"), name).toBe(false);
+    expect(await holds(name, "of-n1"), name).toBe(false);
+    expect(await holds(name, "of-n3"), name).toBe(true);
   }
+  const back = { cluster: "shop", to: "n1", dryRun: false, force: false };
+  await stage.until("the role is back", () => stage.bus.command("switchover", back).catch(() => null));
+  await stage.event("primary-changed", (e) => e.node === "n1");
+  await stage.whole();
 });
 
 it("a primary made behind Baton's back whose writes alone were acknowledged keeps them, also when the executor dies in between", async () => {

@@ -65,7 +65,8 @@ function statusOf(server: Mysqld): Row {
     sro: server.superReadOnly ? 1 : 0,
     gtidMode: "ON",
     rlr: server.o.relayLogRecovery ? 1 : 0,
-    feeds: 1,
+    logBin: 1,
+    logUpdates: 1,
     executed: textOf(server.executed),
     counters: {
       Uptime: nowS - Math.floor(server.startedMs / 1_000),

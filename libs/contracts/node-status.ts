@@ -43,7 +43,7 @@ export const SemiSyncStatus = z.object({
   afterSync: z.boolean(),
   clients: z.number().int().describe("ackers attached"),
   waiting: z.number().int().describe("sessions waiting for an ack now"),
-  offs: z
+  timesOff: z
     .number()
     .int()
     .optional()
@@ -77,10 +77,8 @@ export const NodeStatus = z.object({
   gtidMode: z.boolean(),
   executed: GtidSetText,
   relayLogRecovery: z.boolean(),
-  feeds: z
-    .boolean()
-    .optional()
-    .describe("others can follow it: log_bin and log_replica_updates are on; absent: not told"),
+  logBin: z.boolean().optional().describe("log_bin; absent: not told"),
+  logReplicaUpdates: z.boolean().optional().describe("log_replica_updates; absent: not told"),
   replica: ReplicaStatus.nullable().describe("null when no replication channel is configured"),
   semiSync: SemiSyncStatus.nullable().describe("null when the plugins are not installed"),
   epoch: EpochRow.nullable()

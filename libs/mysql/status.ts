@@ -23,7 +23,7 @@ import {
 
 const SERVER = `'uuid', @@server_uuid, 'id', @@server_id, 'version', @@version, 'nowS', UNIX_TIMESTAMP(),
 'ro', @@read_only, 'sro', @@super_read_only, 'gtidMode', @@gtid_mode, 'rlr', @@relay_log_recovery,
-'feeds', @@log_bin AND @@log_replica_updates, 'executed', @@gtid_executed`;
+'logBin', @@log_bin, 'logUpdates', @@log_replica_updates, 'executed', @@gtid_executed`;
 
 /** One materialisation of all status variables costs 0.1 ms however few are asked for. */
 const COUNTERS = `(SELECT JSON_OBJECTAGG(VARIABLE_NAME, VARIABLE_VALUE) FROM performance_schema.global_status
@@ -178,7 +178,8 @@ export function parseStatus(sets: readonly Row[][]): NodeStatus {
     gtidMode: told.gtidMode === "ON",
     executed: oneLine(told.executed),
     relayLogRecovery: Number(told.rlr) === 1,
-    feeds: Number(told.feeds) === 1,
+    logBin: Number(told.logBin) === 1,
+    logReplicaUpdates: Number(told.logUpdates) === 1,
     replica: told.channel ? parseChannel(told.channel, told.workers ?? []) : null,
     semiSync: told.semiSync ? parseSemiSync(told.semiSync, count) : null,
     ...(told.epoch === undefined ? {} : { epoch: parseEpoch(told.epoch) }),
@@ -222,7 +223,7 @@ function parseSemiSync(v: Row, count: Readonly<Record<string, string>>): SemiSyn
     waiting: Number(count.Rpl_semi_sync_source_wait_sessions ?? 0),
     ...(count.Rpl_semi_sync_source_no_times === undefined
       ? {}
-      : { offs: Number(count.Rpl_semi_sync_source_no_times) }),
+      : { timesOff: Number(count.Rpl_semi_sync_source_no_times) }),
     replica: Number(v.replica) === 1,
     replicaActive: count.Rpl_semi_sync_replica_status === "ON",
   };

@@ -18,7 +18,7 @@ function contender(n: number, held: string, more: Partial<Contender> = {}): Cont
     held: set(held),
     applierErrno: 0,
     stranded: GtidSet.empty,
-    feedsNobody: false,
+    cannotBeFollowed: false,
     lagMs: 0,
     quarantined: false,
     downtime: null,

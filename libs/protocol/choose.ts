@@ -21,7 +21,7 @@ export interface Contender {
   /** How late it applies; null when that is not known. */
   lagMs: number | null;
   /** Nobody could follow it: it writes no binary log, or not what it applies. */
-  feedsNobody: boolean;
+  cannotBeFollowed: boolean;
   quarantined: boolean;
   /** Why a person keeps it from being promoted; null: nobody does. */
   downtime: string | null;
@@ -134,7 +134,7 @@ export function choose(facts: ChooseFacts): Choice {
       errant.get(c.node)?.isEmpty() &&
       c.applierErrno === 0 &&
       c.stranded.isEmpty() &&
-      !c.feedsNobody &&
+      !c.cannotBeFollowed &&
       !c.filtered,
   );
   const eligible: Eligible[] = [];
@@ -200,7 +200,7 @@ function barTo(c: Contender, sound: readonly Contender[], errant: GtidSet): stri
   if (c.downtime !== null) return c.downtime;
   if (c.promotion === "never") return "promotion rule is never";
   if (c.applierErrno !== 0) return `applier stopped with error ${c.applierErrno}`;
-  if (c.feedsNobody)
+  if (c.cannotBeFollowed)
     return "it writes no binary log of what it applies: nobody could follow it (log_bin, log_replica_updates)";
   if (!c.stranded.isEmpty()) return `its applier stands, and starting it would throw away ${c.stranded}`;
   const older = sound.find((other) => series(other.version) < series(c.version));

@@ -66,7 +66,7 @@ export function contenderOf(
     stranded: strandedIn(status),
     filtered: status.replica?.filtered === true,
     lagMs: status.replica?.delayMs ?? null,
-    feedsNobody: status.feeds === false,
+    cannotBeFollowed: status.logBin === false || status.logReplicaUpdates === false,
     quarantined: quarantined.includes(node),
     downtime: downtimes.get(node) ?? null,
   };

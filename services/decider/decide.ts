@@ -3,6 +3,7 @@
  * same inputs orders the same operation, by the same name.
  */
 import type {
+  AcceptLoss,
   ClusterState,
   Diagnosis,
   DiagnosisCode,
@@ -68,7 +69,7 @@ export interface Order {
   /** A person wants empty transactions in place of a quarantine. */
   inject?: boolean;
   /** Failover and reopen: what a person gives up. */
-  acceptLoss?: { gtids: string; unproven: boolean; by: string };
+  acceptLoss?: AcceptLoss;
   /** Failover, where it may lose something: what nobody has seen of the primary's writes. */
   unseen?: { ms: number; transactions: number };
 }

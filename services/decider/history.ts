@@ -22,7 +22,7 @@ export interface History {
   /** When the probers were asked to look for that. */
   readonly askedMs: number;
   /** How often this start of this server has stopped waiting for acks: it may have done so between two samples. */
-  readonly offs: { readonly startedUnixS: number; readonly count: number } | null;
+  readonly timesOff: { readonly startedUnixS: number; readonly count: number } | null;
   readonly undeclaredSinceMs: number | null;
   readonly lost: Lost | null;
   readonly writtenMs: number;
@@ -46,7 +46,7 @@ export const NO_HISTORY: History = {
   proving: null,
   provingSinceMs: 0,
   askedMs: Number.NEGATIVE_INFINITY,
-  offs: null,
+  timesOff: null,
   undeclaredSinceMs: null,
   lost: null,
   writtenMs: Number.NEGATIVE_INFINITY,
@@ -69,7 +69,7 @@ export function learnMark(history: History, mark: Mark | null, decider: string):
 
 /** An operation has run: counters of before say nothing, and what is missing is looked for anew. */
 export function afterChange(history: History): History {
-  return { ...history, proving: null, offs: null, undeclaredSinceMs: null, lost: null };
+  return { ...history, proving: null, timesOff: null, undeclaredSinceMs: null, lost: null };
 }
 
 function joined(a: string, b: string): string {

@@ -148,8 +148,8 @@ describe("durability", () => {
 
   it("is doubted when semi-sync was off between two samples", () => {
     const s = calm();
-    primary(s, semi(s, { offs: 0 }));
-    primary(s, { ...semi(s, { offs: 1 }), executed: `${N1}:1-20` });
+    primary(s, semi(s, { timesOff: 0 }));
+    primary(s, { ...semi(s, { timesOff: 1 }), executed: `${N1}:1-20` });
     expect(s.picture.history.durability).toMatchObject({ proven: false });
     expect(s.picture.history.durability?.why).toContain("Rpl_semi_sync_source_no_times");
   });

@@ -54,10 +54,10 @@ function noteWritable(
   const state = (picture.state as NonNullable<Picture["state"]>).value;
   let history = { ...before, undeclaredSinceMs: undeclared(picture, status, before, now, s) };
   const against = speaksAgainst(picture, history, status, now);
-  const count = status.semiSync?.offs;
+  const count = status.semiSync?.timesOff;
   history = {
     ...history,
-    offs: count === undefined ? null : { startedUnixS: status.startedUnixS, count },
+    timesOff: count === undefined ? null : { startedUnixS: status.startedUnixS, count },
   };
   const { acks } = declared.policy;
   const at = { acks, sinceUnixMs: dateOf(picture, now) };
@@ -94,15 +94,15 @@ function speaksAgainst(picture: Picture, history: History, status: NodeStatus, n
   if (semi?.source !== true || !semi.sourceActive)
     return `${seen} no ack (semi-sync ${semi === null ? "not installed" : "off"})`;
   if (semi.acks < acks) return `${seen} ${semi.acks} acks, and a failover reckons with ${acks}`;
-  if (status.feeds === false) return `${seen} no ack: ${primary} writes no binary log`;
-  const { offs } = history;
+  if (status.logBin === false) return `${seen} no ack: ${primary} writes no binary log`;
+  const { timesOff } = history;
   if (
-    offs !== null &&
-    semi.offs !== undefined &&
-    offs.startedUnixS === status.startedUnixS &&
-    semi.offs > offs.count
+    timesOff !== null &&
+    semi.timesOff !== undefined &&
+    timesOff.startedUnixS === status.startedUnixS &&
+    semi.timesOff > timesOff.count
   )
-    return `${primary} has stopped waiting for acks in between (Rpl_semi_sync_source_no_times went from ${offs.count} to ${semi.offs})`;
+    return `${primary} has stopped waiting for acks in between (Rpl_semi_sync_source_no_times went from ${timesOff.count} to ${semi.timesOff})`;
   if (undeclaredStands(history, now))
     return `${semi.clients} semi-sync replicas are attached to ${primary}, more than are declared and follow it: one that Baton does not know acknowledges writes`;
   return null;
@@ -213,7 +213,13 @@ function noteLost(
   const forgone = GtidSet.parse(state.forgone?.gtids ?? "");
   const required = requiredOf(GtidSet.parse(history.executed), state);
   const own = [...reachedStatuses(picture, now, s)]
-    .filter(([node]) => node !== state.primary && picture.declared?.nodes[node] !== undefined)
+    // What a quarantined node holds beyond the others is outside the history.
+    .filter(
+      ([node]) =>
+        node !== state.primary &&
+        picture.declared?.nodes[node] !== undefined &&
+        !state.quarantined.includes(node),
+    )
     .map(
       ([node, of]) =>
         [node, heldBy(of).onlyFrom(status.serverUuid).subtract(forgone).subtract(executed)] as const,

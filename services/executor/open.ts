@@ -47,7 +47,10 @@ export async function openAgain(op: Operation, hand: Hand, status: NodeStatus): 
 }
 
 async function readOthers(op: Operation, but: string): Promise<[string, GtidSet][]> {
-  const names = Object.keys(op.declared.nodes).filter((node) => node !== but);
+  // What a quarantined node holds beyond the others is outside the history.
+  const names = Object.keys(op.declared.nodes).filter(
+    (node) => node !== but && !op.state.quarantined.includes(node),
+  );
   const read = await Promise.all(
     names.map(async (node) => {
       const look = beside(op, node, (hand) => hand.status(LOOK_MS)).catch(() => null);

@@ -103,6 +103,8 @@ export async function runIntent(
     if (intent.kind === "adopt") await adopt(op);
     else {
       await op.step("claim", async () => {
+        const learning = op.learnMark();
+        learning.catch(() => undefined);
         if (entry === "fresh") {
           await heedEpochs(op);
           await heedBrakes(op);
@@ -111,12 +113,13 @@ export async function runIntent(
             const ackers = ackersOf(op.declared, intent.node, op.state.quarantined);
             const [judgedAgoMs] = await Promise.all([
               ports.judgedAgoMs(intent, CONFIRM_MS),
-              op.learnMark(),
+              learning,
               op.reach(ackers, declared.policy.deadlines.fenceMs, REACH_MS),
             ]);
             await heedAge(op, judgedAgoMs);
-          } else await op.learnMark();
-        } else await op.learnMark();
+          }
+        }
+        await learning;
         const next =
           entry === "take-over"
             ? takeOver(op.state, ports.executor)

@@ -5,7 +5,16 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import type { GtidSet } from "@baton/mysql";
-import { ackersOf, arbitrate, commit, downtimesOf, end, heldBy, type Ruling } from "@baton/protocol";
+import {
+  ackersOf,
+  arbitrate,
+  commit,
+  downtimesOf,
+  end,
+  forgoing,
+  heldBy,
+  type Ruling,
+} from "@baton/protocol";
 import { handOn } from "./ask-node.ts";
 import { applyReceived, carryForward } from "./carry-forward.ts";
 import { heedEpoch } from "./epoch.ts";
@@ -33,6 +42,7 @@ export async function splitBrain(op: Operation): Promise<void> {
       scene = found;
       const held = await op.step("snapshot", () => snapshot(op, found));
       const ruling = await op.step("arbitrate", () => judge(op, found, held));
+      if (op.intent.candidate !== null) await giveUpTheOther(op, ruling.keep, held);
       if (ruling.keep === op.state.primary) return await keepPrimary(op, found, held);
       await op.step("resume", () => crown(op, ruling.keep, held));
     } catch (error) {
@@ -160,6 +170,19 @@ async function judge(op: Operation, { rivals, closed }: Scene, held: Held) {
     summary: wanted === null ? ruling.reason : `a person keeps the history of ${wanted}`,
     detail,
   };
+}
+
+/** Of two acknowledged histories a person has kept one: what it lacks of the mark is given up with the other, and said in the state. */
+async function giveUpTheOther(op: Operation, kept: string, held: Held): Promise<void> {
+  const holds = heldBy(held.get(kept) as NodeStatus);
+  const gtids = op.required.subtract(holds);
+  if (gtids.isEmpty()) return;
+  const acceptLoss = {
+    gtids: gtids.toString(),
+    unproven: false,
+    by: `baton repair ${op.cluster} ${kept} --keep`,
+  };
+  await op.change(forgoing(op.state, { acceptLoss }, holds, op.ports.nowUnixMs()));
 }
 
 /** The primary of the state writes, and whoever has written beside it is quarantined. The reign goes on. */
