@@ -43,6 +43,26 @@ describe("choose", () => {
     expect(c.notChosen).toEqual([{ node: "n2", reason: `behind by 2 transactions (${P}:11-12)` }]);
   });
 
+  it("refuses first of all what lacks some of the mark, and says which quarantined node holds it", () => {
+    const away = contender(4, `${P}:1-14`, { quarantined: true });
+    const c = choose(
+      facts([contender(2, `${P}:1-12`), contender(3, `${P}:1-12`), away], { mark: set(`${P}:1-14`) }),
+    );
+    expect(c).toMatchObject({ ok: false, refusal: "mark-missed" });
+    expect(c.ok ? "" : c.reason).toContain(`${P}:13-14`);
+    expect(c.ok ? "" : c.reason).toContain("n4 holds them");
+    expect(
+      choose(facts([contender(2, `${P}:1-12`), contender(3, `${P}:1-12`)], { mark: set(`${P}:1-12`) })),
+    ).toMatchObject({ ok: true });
+  });
+
+  it("does not promote one that nobody could follow, however much it is preferred", () => {
+    const deaf = contender(2, `${P}:1-12`, { cannotBeFollowed: true, promotion: "prefer" });
+    const c = choose(facts([deaf, contender(3, `${P}:1-12`)]));
+    expect(c).toMatchObject({ ok: true, candidate: "n3" });
+    expect(c.notChosen).toContainEqual({ node: "n2", reason: expect.stringContaining("no binary log") });
+  });
+
   it("needs k other servers to follow, however many names they have", () => {
     const twin = contender(3, `${P}:1-12`, { serverUuid: uuidOf(2) });
     expect(choose(facts([contender(2, `${P}:1-12`), twin]))).toMatchObject({

@@ -290,6 +290,19 @@ describe("a primary that has lost history", () => {
     expect(s.code()).not.toBe("primary-lost-history");
   });
 
+  it("is not one by what a quarantined node alone holds: that is outside the history", () => {
+    const s = new Scene(4);
+    s.steady({ quarantined: ["n4"] });
+    for (let i = 0; i < 12; i++) {
+      s.now += 250;
+      for (const n of ["n2", "n3"]) s.sample(n);
+      s.replica("n4", null, "p1", { executed: `${N1}:1-14` });
+      primary(s);
+    }
+    expect(s.code()).not.toBe("primary-lost-history");
+    expect(s.orders()).toEqual([]);
+  });
+
   it("is one that writes on and lacks for two seconds what a replica has of its own", () => {
     const s = calm();
     for (let i = 0; i < 10; i++) {
