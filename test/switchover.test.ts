@@ -45,7 +45,8 @@ describe("a switchover under load", () => {
         dryRun: true,
         force: false,
       });
-      return made.checks.every((c) => c.ok) ? made : null;
+      // Right after the adoption its row may be applied on one of them first: of equals, the first by name.
+      return made.checks.every((c) => c.ok) && made.to === "n2" ? made : null;
     });
     expect(plan).toMatchObject({ operation: null, from: "n1", to: "n2" });
     expect(plan.notChosen).toEqual([{ node: "n3", reason: expect.stringContaining("n2") }]);
