@@ -34,6 +34,7 @@ export function parseMariadbStatus(sets: readonly Row[][]): NodeStatus {
   const server = sets[0]?.[0];
   if (!server) throw new MysqlFault("error", "the status read came back empty");
   const count = new Map((sets[1] ?? []).map((row) => [String(row.name).toLowerCase(), String(row.value)]));
+  if (!count.has("uptime")) throw new MysqlFault("error", "the status read came back without its counters");
   const channel = defaultChannel(sets);
   const readOnly = Number(server.ro) === 1;
   return {

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isMissingTable } from "./epoch-row.ts";
 import { mysql84 } from "./mysql84.ts";
 import { openSession, type Session } from "./session.ts";
-import { readStatus } from "./status.ts";
+import { parseStatus, readStatus, STATUS_SQL } from "./status.ts";
 
 let lab: Lab;
 const sessions: Session[] = [];
@@ -102,6 +102,25 @@ describe("a status", () => {
     expect((await read("n2")).replica?.filtered).toBe(true);
     await filter("");
     expect((await read("n2")).replica?.filtered).toBeUndefined();
+  });
+
+  it("is none where its statement was interrupted, which the server answers with NULLs and without an error", async () => {
+    const asleep = STATUS_SQL.replace("JSON_OBJECT(", "JSON_OBJECT('asleep', (SELECT SLEEP(20)), ");
+    const halved = of.get("n2")!.queryAll(asleep, { deadlineMs: 30_000 });
+    let id: unknown;
+    while (id === undefined) {
+      const [row] = await lab
+        .node("n2")
+        .query(
+          "SELECT PROCESSLIST_ID id FROM performance_schema.threads WHERE PROCESSLIST_STATE = 'User sleep'",
+        );
+      id = row?.id;
+    }
+    await lab.node("n2").query(`KILL QUERY ${id}`);
+    const sets = await halved;
+    expect(sets[0]?.[0]?.status).toMatchObject({ asleep: 1, channel: null, counters: null });
+    expect(() => parseStatus(sets)).toThrow(expect.objectContaining({ outcome: "error", errno: 1317 }));
+    expect((await read("n2")).replica).not.toBeNull();
   });
 
   it("ages as its source goes silent, and tells the receiver's states apart", async () => {
