@@ -371,9 +371,9 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
     return verdict.refusal === null && mayTry("failover")
       ? { ...order("failover", state.primary, verdict.summary), ...stated(picture, now) }
       : null;
-  if (verdict.code === "primary-read-only" && bootedReadOnly(picture) && isCalm(state)) {
-    return mayTry("reopen") ? order("reopen", state.primary, verdict.summary) : null;
-  }
+  const shut = verdict.code === "primary-read-only" && isCalm(state) ? whyShut(picture) : null;
+  if (shut !== null)
+    return mayTry("reopen") ? order("reopen", state.primary, `${verdict.summary} ${shut}`) : null;
   if (!isCalm(state)) return null;
   // Replicas that have lost a primary which most probers reach are just what is to be dealt with.
   const wish = mostReachIt(verdict) ? durabilityWish(picture, now, s) : null;
@@ -451,19 +451,22 @@ function nodeToRebuild(picture: Picture, now: number, s: Settings): string | nul
 }
 
 /**
- * A primary that restarted is read-only by its boot configuration, its semi-sync role is off, and its start is not the one at which
- * it was open. A person's hand changes the first two at most. An operation that closed it, or was about to open it, and lost it,
- * leaves all three as they were.
+ * Why the primary is shut without anybody's wish, as words; null: a person may have shut it. One that restarted is read-only by its boot
+ * configuration, its semi-sync role is off, and its start is not the one at which it was open. A person's hand changes the first two at
+ * most. An operation that closed it, or was about to open it, and lost it, leaves all three as they were.
  */
-function bootedReadOnly(picture: Picture): boolean {
-  const { last, primary, unrestored } = picture.state?.value ?? {};
-  if (primary !== undefined && unrestored?.includes(primary)) return true;
+function whyShut(picture: Picture): string | null {
+  const { last, primary, primaryUuid, primaryStartedUnixS, unrestored } = picture.state?.value ?? {};
+  if (primary !== undefined && unrestored?.includes(primary)) return "An operation could not open it again.";
   // With too few followers it was opened, and writes only wait.
   const unopened = last?.outcome === "blocked" && last.code !== "too-few-ackers-left";
-  if (unopened && (last.kind === "switchover" || last.kind === "failover")) return true;
-  const status = picture.statuses.get(picture.state?.value.primary ?? "")?.status;
-  if (status?.serverUuid !== picture.state?.value.primaryUuid || status?.semiSync?.source !== false)
-    return false;
-  const openedS = picture.openedStartS ?? picture.state?.value.primaryStartedUnixS;
-  return picture.endedSinceOpen || openedS === undefined || !isSameStart(openedS, status.startedUnixS);
+  if (unopened && (last.kind === "switchover" || last.kind === "failover")) return `${last.id} left it shut.`;
+  const status = picture.statuses.get(primary ?? "")?.status;
+  if (status?.serverUuid !== primaryUuid || status?.semiSync?.source !== false) return null;
+  if (picture.endedSinceOpen) return "Its server was seen ended since it was open.";
+  const openedS = picture.openedStartS ?? primaryStartedUnixS;
+  if (openedS !== undefined && isSameStart(openedS, status.startedUnixS)) return null;
+  const at = (startS: number) => new Date(startS * 1000).toISOString();
+  const before = openedS === undefined ? "" : `, and was open in its start of ${at(openedS)}`;
+  return `It started at ${at(status.startedUnixS)}${before}.`;
 }
