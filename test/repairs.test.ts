@@ -24,6 +24,11 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   await stage.whole();
+  // An applier that is killed while it works leaves no error behind, and looks like one that a person stopped.
+  await stage.until("all hold the same", async () => {
+    const sets = (await stage.status()).nodes.map((n) => n.executed);
+    return new Set(sets).size === 1 ? true : null;
+  });
   alerts.length = 0;
   stage.diagnoses.length = 0;
   stage.events.length = 0;
@@ -242,7 +247,7 @@ it("a person who switches semi-sync off and then shuts the primary is not taken 
     stage.diagnoses.some((d) => d.code === "primary-read-only") ? true : null,
   );
   await watchOn();
-  expect(orders()).toEqual([]);
+  expect(stage.intents).toEqual([]);
   await node("n1").query(
     "SET GLOBAL rpl_semi_sync_source_enabled=ON; SET GLOBAL super_read_only=OFF; SET GLOBAL read_only=OFF",
   );
