@@ -47,6 +47,11 @@ describe("what is given up", () => {
     expect(next.forgone).toEqual({ gtids: `${P}:8-9`, by: "policy.loss", atUnixMs: 5 });
   });
 
+  it("stays whose it was when a later failover gives up nothing", () => {
+    const before = { ...state, forgone: { gtids: `${P}:8-9`, by: "ann", atUnixMs: 1 } };
+    expect(forgoing(before, {}, set(`${P}:1-7`), 5, loss("")).forgone).toEqual(before.forgone);
+  });
+
   it("ends where an opened node holds it: a server that lost its tail uses the same GTIDs again", () => {
     const before = { ...state, forgone: { gtids: `${P}:8-9`, by: "ann", atUnixMs: 1 } };
     expect(forgoing(before, {}, set(`${P}:1-8`), 5).forgone).toEqual({

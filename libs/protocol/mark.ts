@@ -27,15 +27,17 @@ export function forgoing(
   loss: Loss | null = null,
 ): ClusterState {
   const { forgone: before, ...rest } = state;
-  const gtids = GtidSet.parse(before?.gtids ?? "")
-    .union(GtidSet.parse(intent.acceptLoss?.gtids ?? ""))
+  const given = GtidSet.parse(intent.acceptLoss?.gtids ?? "")
     .union(GtidSet.parse(loss?.known ?? ""))
     .subtract(held);
+  const gtids = GtidSet.parse(before?.gtids ?? "")
+    .subtract(held)
+    .union(given);
   if (gtids.isEmpty()) return rest;
   const { by, atUnixMs } =
-    intent.acceptLoss !== undefined || loss !== null || before === undefined
-      ? { by: intent.acceptLoss?.by ?? "policy.loss", atUnixMs: nowUnixMs }
-      : before;
+    before !== undefined && given.isEmpty()
+      ? before
+      : { by: intent.acceptLoss?.by ?? "policy.loss", atUnixMs: nowUnixMs };
   return { ...rest, forgone: { gtids: gtids.toString(), by, atUnixMs } };
 }
 
