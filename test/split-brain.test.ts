@@ -182,9 +182,21 @@ it("two histories, each acknowledged: nobody writes and nothing is done by itsel
   expect(view.diagnosis.code).toBe("split-brain");
   expect(view.failover).toMatchObject({ possible: false, refusal: "diverged" });
 
-  // The other history was acknowledged, and seen to be: it is given up by name.
+  // With nobody to follow it n3 cannot be kept: then nothing is given up either, and the choice is as it was.
+  await node("n4").kill();
   const request = { cluster: "shop", node: "n3", dryRun: false, inject: false, keep: true };
-  const { operation } = await stage.bus.command("repair", request, { timeoutMs: 10_000 });
+  const inVain = await stage.bus.command("repair", request, { timeoutMs: 10_000 });
+  const failed = await stage.event("operation-ended", (e) => e.operation === inVain.operation);
+  expect(failed).toMatchObject({ outcome: "blocked", code: "too-few-ackers-left" });
+  const before = (await stage.bus.bucket("baton_state").get("shop"))?.value;
+  expect(before).toMatchObject({ primary: "n1", undecided: ["n1", "n3"] });
+  expect(before?.forgone).toBeUndefined();
+  await node("n4").start();
+
+  // The other history was acknowledged, and seen to be: it is given up by name.
+  const { operation } = await stage.until("it is chosen", () =>
+    stage.bus.command("repair", request, { timeoutMs: 10_000 }).catch(() => null),
+  );
   const kept = await stage.event("operation-ended", (e) => e.operation === operation);
   expect(kept.outcome).toBe("completed");
   expect(await writable()).toEqual(["n3"]);

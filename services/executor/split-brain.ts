@@ -3,7 +3,7 @@
  * found, its primary writes, the others are quarantined (DETECTION.md, Split brain). Rebuilding them is an operation of its own.
  * Until the arbitration nothing is decided: every step may be run twice, and is, after a crash.
  */
-import type { NodeStatus } from "@baton/contracts";
+import type { ClusterState, NodeStatus } from "@baton/contracts";
 import type { GtidSet } from "@baton/mysql";
 import {
   ackersOf,
@@ -42,7 +42,6 @@ export async function splitBrain(op: Operation): Promise<void> {
       scene = found;
       const held = await op.step("snapshot", () => snapshot(op, found));
       const ruling = await op.step("arbitrate", () => judge(op, found, held));
-      if (op.intent.candidate !== null) await giveUpTheOther(op, ruling.keep, held);
       if (ruling.keep === op.state.primary) return await keepPrimary(op, found, held);
       await op.step("resume", () => crown(op, ruling.keep, held));
     } catch (error) {
@@ -172,17 +171,19 @@ async function judge(op: Operation, { rivals, closed }: Scene, held: Held) {
   };
 }
 
-/** Of two acknowledged histories a person has kept one: what it lacks of the mark is given up with the other, and said in the state. */
-async function giveUpTheOther(op: Operation, kept: string, held: Held): Promise<void> {
+/**
+ * Of two acknowledged histories a person keeps one: the state in which what that lacks of the mark is given up with the other, and nothing
+ * any more that it holds. Written only with what cannot be rolled back: whoever chooses anew finds all of it still required.
+ */
+function givingUpTheOther(op: Operation, kept: string, held: Held): ClusterState {
+  if (op.intent.candidate === null) return op.state;
   const holds = heldBy(held.get(kept) as NodeStatus);
-  const gtids = op.required.subtract(holds);
-  if (gtids.isEmpty()) return;
   const acceptLoss = {
-    gtids: gtids.toString(),
+    gtids: op.required.subtract(holds).toString(),
     unproven: false,
     by: `baton repair ${op.cluster} ${kept} --keep`,
   };
-  await op.change(forgoing(op.state, { acceptLoss }, holds, op.ports.nowUnixMs()));
+  return forgoing(op.state, { acceptLoss }, holds, op.ports.nowUnixMs());
 }
 
 /** The primary of the state writes, and whoever has written beside it is quarantined. The reign goes on. */
@@ -196,6 +197,8 @@ async function keepPrimary(op: Operation, { rivals, closed }: Scene, held: Held)
     if (!wasOpen && op.intent.candidate !== primary)
       return { value: null, summary: `${primary} stays read-only, as it was found` };
     const hand = await handOn(op, primary);
+    // The gate asks the state.
+    if (op.intent.candidate !== null) await op.change(givingUpTheOther(op, primary, held));
     await openAgain(op, hand, await hand.status(deadlines.openMs));
     return { value: null, summary: `${primary} accepts writes again` };
   });
@@ -254,12 +257,13 @@ async function crown(op: Operation, node: string, held: Held) {
       `${node} holds the acknowledged history, but ${ackers.length} clean replicas can be reached to follow it, and a write waits for ${acks}`,
     );
   // Before the commit point: afterwards there would be nobody to open.
-  assertHoldsMark(op, node, heldBy(held.get(node) as NodeStatus));
+  const given = givingUpTheOther(op, node, held);
+  if (given === op.state) assertHoldsMark(op, node, heldBy(held.get(node) as NodeStatus));
   const hand = await handOn(op, node);
   await applyReceived(hand, held.get(node) as NodeStatus, deadlines.catchUpMs);
   await standStill(hand, deadlines.openMs);
   const { serverUuid, startedUnixS } = await hand.status(deadlines.openMs);
-  const next = { ...op.state, quarantined, undecided: [], primaryStartedUnixS: startedUnixS };
+  const next = { ...given, quarantined, undecided: [], primaryStartedUnixS: startedUnixS };
   await op.change(commit(next, node, serverUuid, op.ports.nowUnixMs()));
   await Promise.all(
     [...errant.keys()].map((name) =>
