@@ -172,7 +172,7 @@ export function parseStatus(sets: readonly Row[][]): NodeStatus {
   const told = sets[0]?.[0]?.status as Told | undefined;
   if (!told) throw new MysqlFault("error", "the status read came back empty");
   const count = told.counters ?? {};
-  // In their order in the server: what is there was read before Uptime was.
+  // The server lists its counters by name, so Uptime comes last of these.
   if (count.Uptime === undefined || (told.semiSync && count.Rpl_semi_sync_source_status === undefined))
     throw new MysqlFault("error", "the status read was interrupted", { errno: ER_QUERY_INTERRUPTED });
   return {
