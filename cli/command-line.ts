@@ -352,6 +352,43 @@ ${examples('baton abort shop --reason "the copy would take all day"')}`,
     .action(async (cluster, o) => (await import("./commands/abort.ts")).abort(cluster, o));
 
   baton
+    .command("members")
+    .description("Show who counts when the primary is lost, and why.")
+    .argument("<cluster>", "its name")
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print it as JSON"))
+    .addHelpText(
+      "after",
+      `
+A failover stops and reads N - k + 1 of the N members beside the primary, where a write waits for k acks: then at least
+one of them has each write that was acknowledged. A member whose server is gone is parked by itself where it boots with
+skip_replica_start=ON: it cannot acknowledge before Baton leads it home.
+${examples("baton members shop")}`,
+    )
+    .action(async (cluster, o) => (await import("./commands/members.ts")).members(cluster, o));
+
+  baton
+    .command("forget")
+    .description("Wait no more for a member that cannot be reached and will not come back by itself.")
+    .argument("<cluster>", "its name")
+    .argument("<node>", "a replica that cannot be reached")
+    .addOption(reason())
+    .addOption(new Option("--dry-run", "say who would count then, and change nothing"))
+    .addOption(config())
+    .addOption(nats())
+    .addOption(json("print the outcome as JSON"))
+    .addHelpText(
+      "after",
+      `
+It is your word that this server acknowledges nothing any more: it is switched off, or cut off from the primary for good.
+Nothing is forgotten that it alone may hold: k others must be read to hold all that the primary has. It counts again when
+it is led home, which happens by itself when it comes back.
+${examples('baton forget shop db4 --reason "its disk is gone"', "baton forget shop db4 --dry-run")}`,
+    )
+    .action(async (cluster, node, o) => (await import("./commands/members.ts")).forget(cluster, node, o));
+
+  baton
     .command("recover")
     .description("Write a cluster's state anew when NATS has lost it, was set back, or another Baton led it.")
     .argument("<cluster>", "its name, as the configuration declares it")

@@ -33,6 +33,8 @@ export function node(name: string, o: Partial<NodeView> = {}): NodeView {
     version: "9.7.4",
     executed: "",
     quarantined: false,
+    serverUuid: null,
+    member: null,
     problems: [],
     downtime: null,
     ...o,

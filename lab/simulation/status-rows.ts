@@ -65,6 +65,7 @@ function statusOf(server: Mysqld): Row {
     sro: server.superReadOnly ? 1 : 0,
     gtidMode: "ON",
     rlr: server.o.relayLogRecovery ? 1 : 0,
+    skip: 1,
     logBin: 1,
     logUpdates: 1,
     executed: textOf(server.executed),

@@ -22,6 +22,12 @@ export const NodeView = z.object({
   version: z.string().nullable(),
   executed: z.string().nullable(),
   quarantined: z.boolean(),
+  serverUuid: z.string().nullable().default(null).describe("null: not known"),
+  member: z
+    .object({ counts: z.boolean(), why: z.string() })
+    .nullable()
+    .default(null)
+    .describe("whether a failover must reckon with its acks; null: the primary, or no cluster yet"),
   problems: z.array(DiagnosisCode),
   downtime: Window.nullable().default(null).describe("a person has the node in hand"),
 });
@@ -206,6 +212,21 @@ export const COMMANDS = {
     reply: z.object({
       cluster: Name,
       acknowledged: z.number().int().describe("failovers that counted until now"),
+    }),
+  },
+  forget: {
+    request: z.strictObject({
+      cluster: Name,
+      node: Name,
+      dryRun: z.boolean(),
+      by: z.string().max(200),
+      reason: z.string().max(500),
+    }),
+    reply: z.object({
+      operation: OperationId.nullable().describe("null for a dry run"),
+      node: Name,
+      members: z.array(Name).describe("who counts afterwards, beside the primary"),
+      needed: z.number().int().describe("how many of these a failover must stop and read"),
     }),
   },
   abort: {

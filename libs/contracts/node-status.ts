@@ -77,6 +77,12 @@ export const NodeStatus = z.object({
   gtidMode: z.boolean(),
   executed: GtidSetText,
   relayLogRecovery: z.boolean(),
+  skipReplicaStart: z
+    .boolean()
+    .optional()
+    .describe(
+      "skip_replica_start: it acknowledges nothing after a boot until somebody starts its receiver; absent: not told",
+    ),
   logBin: z.boolean().optional().describe("log_bin; absent: not told"),
   logReplicaUpdates: z.boolean().optional().describe("log_replica_updates; absent: not told"),
   replica: ReplicaStatus.nullable().describe("null when no replication channel is configured"),

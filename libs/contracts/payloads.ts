@@ -160,6 +160,7 @@ export const StepName = z.enum([
   "arbitrate",
   "resume",
   "dump",
+  "park",
 ]);
 export type StepName = z.infer<typeof StepName>;
 
@@ -202,6 +203,8 @@ export const EventType = z.enum([
   "durability-restored",
   "state-put-back",
   "nats-lost-data",
+  "member-parked",
+  "member-counted",
 ]);
 export type EventType = z.infer<typeof EventType>;
 

@@ -3,7 +3,7 @@ import { SAMPLES } from "./generate/samples.ts";
 import { Brake, ClusterState, Planned } from "./state.ts";
 
 /** Their keys are names of nodes: an unknown one is no unknown field. */
-const RECORDS = new Set(["sources", "unbuilt", "hollow", "servers", "downtimes"]);
+const RECORDS = new Set(["sources", "unbuilt", "hollow", "servers", "downtimes", "parked"]);
 
 /** As a later version writes it: with something new in it, and in every object in it. */
 function later(value: unknown, key = ""): unknown {

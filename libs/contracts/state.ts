@@ -15,6 +15,7 @@ export const OperationKind = z.enum([
   "split-brain",
   "degrade",
   "restore",
+  "membership",
 ]);
 export type OperationKind = z.infer<typeof OperationKind>;
 
@@ -121,6 +122,20 @@ export const REPAIRS_KEPT = 200;
 export const MadeRepair = kept({ code: RepairCode, node: Name, endedUnixMs: UnixMs });
 export type MadeRepair = z.infer<typeof MadeRepair>;
 
+/** A member that nobody waits for: it cannot acknowledge before Baton itself starts its receiver, or a person has said that it will not. */
+export const ParkedMember = kept({
+  serverUuid: z.string(),
+  startedUnixS: z
+    .number()
+    .int()
+    .nullable()
+    .describe("the start of its server that has ended; null: not known"),
+  sinceUnixMs: UnixMs,
+  byPerson: z.boolean().describe("`baton forget`; else Baton has seen that its process is gone"),
+  why: z.string().max(500),
+});
+export type ParkedMember = z.infer<typeof ParkedMember>;
+
 /** Writes that a person has given up by name: no node need hold them any more. */
 export const Forgone = kept({
   gtids: GtidSetText,
@@ -145,6 +160,10 @@ export const ClusterState = kept({
   operation: RunningOperation.nullable(),
   last: EndedOperation.nullable(),
   quarantined: z.array(Name),
+  parked: z
+    .record(Name, ParkedMember)
+    .optional()
+    .describe("declared replicas that do not count among the members until Baton has a hand on them again"),
   unbuilt: z
     .record(Name, z.number())
     .optional()

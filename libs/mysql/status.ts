@@ -22,7 +22,7 @@ import {
 } from "./status-mariadb.ts";
 
 const SERVER = `'uuid', @@server_uuid, 'id', @@server_id, 'version', @@version, 'nowS', UNIX_TIMESTAMP(),
-'ro', @@read_only, 'sro', @@super_read_only, 'gtidMode', @@gtid_mode, 'rlr', @@relay_log_recovery,
+'ro', @@read_only, 'sro', @@super_read_only, 'gtidMode', @@gtid_mode, 'rlr', @@relay_log_recovery, 'skip', @@skip_replica_start,
 'logBin', @@log_bin, 'logUpdates', @@log_replica_updates, 'executed', @@gtid_executed`;
 
 /**
@@ -186,6 +186,7 @@ export function parseStatus(sets: readonly Row[][]): NodeStatus {
     gtidMode: told.gtidMode === "ON",
     executed: oneLine(told.executed),
     relayLogRecovery: Number(told.rlr) === 1,
+    skipReplicaStart: Number(told.skip) === 1,
     logBin: Number(told.logBin) === 1,
     logReplicaUpdates: Number(told.logUpdates) === 1,
     replica: told.channel ? parseChannel(told.channel, told.workers ?? []) : null,

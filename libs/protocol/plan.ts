@@ -11,6 +11,8 @@ export interface PlanFacts {
   declared: DeclaredCluster;
   primary: string;
   quarantined: readonly string[];
+  /** Members that are not waited for. */
+  parked?: readonly string[];
   /** Status of each node that can be reached now; a node that is missing here is not reachable. */
   statuses: ReadonlyMap<string, NodeStatus>;
   /** The primary's last known executed set, reachable or not. */
@@ -37,13 +39,9 @@ export type Plan =
       loss?: Loss | null;
     };
 
-/** The declared replicas that may acknowledge: all but the primary and the quarantined. */
-export function ackersOf(
-  declared: DeclaredCluster,
-  primary: string,
-  quarantined: readonly string[],
-): string[] {
-  return Object.keys(declared.nodes).filter((n) => n !== primary && !quarantined.includes(n));
+/** The members that may acknowledge: all declared replicas but those that do not count (`notCounted`). */
+export function ackersOf(declared: DeclaredCluster, primary: string, others: readonly string[]): string[] {
+  return Object.keys(declared.nodes).filter((n) => n !== primary && !others.includes(n));
 }
 
 export function contenderOf(
@@ -101,7 +99,7 @@ export function planFailover(facts: PlanFacts): Plan {
   const unfit = flavourRefusal(facts.declared.policy, facts.statuses);
   if (unfit !== null) return { possible: false, ...unfit, notChosen: [] };
   const { acks, lagCeilingMs } = facts.declared.policy;
-  const ackers = ackersOf(facts.declared, facts.primary, facts.quarantined);
+  const ackers = ackersOf(facts.declared, facts.primary, [...facts.quarantined, ...(facts.parked ?? [])]);
   const uuidOf = (n: string) => facts.statuses.get(n)?.serverUuid ?? "";
   const echoes = echoesOf(
     ackers.filter((n) => facts.statuses.has(n)).map((n) => [n, uuidOf(n)] as const),

@@ -14,6 +14,7 @@ import {
   type OperationKind,
   type OperationOutcome,
   Ordered,
+  type ParkedMember,
   REPAIRS_KEPT,
   type RefusalCode,
   type RunningOperation,
@@ -97,6 +98,7 @@ const MENDS: ReadonlySet<OperationKind> = new Set<OperationKind>([
   "degrade",
   "restore",
   "repair",
+  "membership",
 ]);
 
 /** `steady@e` (or `mending@e`) → `fencing@e+1`, or `steady@e` → `mending@e`. */
@@ -128,6 +130,22 @@ export function claim(
  */
 export function isCalm(state: Pick<ClusterState, "phase" | "operation">): boolean {
   return state.phase === "steady" || (state.phase === "mending" && state.operation?.kind === "rebuild");
+}
+
+/** Whom nobody asks when the primary is lost: the quarantined, and members that are parked. */
+export function notCounted(state: Pick<ClusterState, "quarantined" | "parked">): string[] {
+  return [...state.quarantined, ...Object.keys(state.parked ?? {})];
+}
+
+/** It counts no more, until `counted`. */
+export function park(state: ClusterState, node: string, member: ParkedMember): ClusterState {
+  return { ...state, parked: { ...state.parked, [node]: member } };
+}
+
+/** It counts again: written before its receiver may start. */
+export function counted(state: ClusterState, node: string): ClusterState {
+  const { [node]: _, ...parked } = state.parked ?? {};
+  return { ...state, parked };
 }
 
 /** The node's data are being replaced from now on: it is no acker, and only a rebuild leads it home. */

@@ -73,6 +73,7 @@ function compose(
     rebuild: `rebuild ${node}`,
     repair: `mend ${wish.repair} on ${node}`,
     "split-brain": `stop every pen but the lawful one, beginning with what stands beside ${node}`,
+    membership: `change whether ${node} counts among the members`,
     switchover: `pass the pen on from ${node}`,
   }[kind];
   return {

@@ -4,6 +4,7 @@ import { downtimeOf, isCalm, windowsAhead } from "@baton/protocol";
 import { heldBackNow, nowUnixMs } from "./brakes.ts";
 import { diagnose, nodeProblems, planNow } from "./diagnose.ts";
 import { describeDurability } from "./durability.ts";
+import { describeMember } from "./membership.ts";
 import { answersAsAnother, type Picture, primaryExecuted } from "./picture.ts";
 import { follows, liveProbers, type VoteSettings } from "./votes.ts";
 
@@ -57,6 +58,8 @@ function viewNode(picture: Picture, node: string, now: number, s: VoteSettings):
     version: status?.version ?? null,
     executed: status?.executed ?? null,
     quarantined: state?.quarantined.includes(node) ?? false,
+    serverUuid: known?.status.serverUuid ?? state?.servers?.[node] ?? null,
+    member: describeMember(picture, node, now),
     problems:
       state === undefined || node === state.primary || !isCalm(state)
         ? []

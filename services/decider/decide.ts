@@ -30,6 +30,7 @@ import { epochFaultNow, remember, stateToPutBack } from "./epoch.ts";
 import { isForeignNode, mismatchNow } from "./identity.ts";
 import { type DueVouch, looksForLedger, vouchesDue } from "./ledger.ts";
 import { markDue, noteHistory, provesSoon } from "./mark.ts";
+import { membershipWish } from "./membership.ts";
 import { awaken, fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { mayMend, newlyLimited, noteFaults, standingFaults } from "./repairs.ts";
@@ -335,6 +336,8 @@ function announce(picture: Picture, verdict: Verdict, now: number, s: Settings):
  */
 function mayOrder(picture: Picture, order: Order, now: number): boolean {
   if (order.kind === "adopt") return !adoptionHeldBack(picture, now);
+  // Who counts is no matter of the node that a person has in hand: nothing is done to it.
+  if (order.kind === "membership") return heldBackNow(picture, now) === null;
   return heldBackNow(picture, now) === null && downtimeNow(picture, order.node, now) === null;
 }
 
@@ -404,6 +407,8 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   const inVain = (node: string) => failedLast && isOf(state.last?.id ?? "", picture, node);
   const home = wishFor((node) => !inVain(node)) ?? wishFor(inVain);
   if (home !== null) return home;
+  const member = membershipWish(picture, now, s);
+  if (member !== null && mayTry("membership")) return order("membership", member.node, member.reason);
   const node = nodeToRebuild(picture, now, s);
   return node === null ? null : order("rebuild", node, `${node} is quarantined and is to be rebuilt.`);
 }

@@ -102,6 +102,7 @@ export function planNow(
     declared: own.declared,
     primary,
     quarantined,
+    parked: Object.keys(picture.state.value.parked ?? {}),
     statuses,
     primaryExecuted: primaryExecuted(picture, primary),
     mark: markNow(picture, now, s, isDead).subtract(byPerson?.gtids ?? GtidSet.empty),

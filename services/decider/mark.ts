@@ -5,7 +5,7 @@
  */
 import type { DiagnosisCode, Mark, NodeStatus, Sample } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
-import { describeMissing, heldBy, isSameStart, mayLose, requiredOf } from "@baton/protocol";
+import { describeMissing, heldBy, isSameStart, mayLose, notCounted, requiredOf } from "@baton/protocol";
 import { nowUnixMs } from "./brakes.ts";
 import { type History, raise, SKEW_MS } from "./history.ts";
 import type { Picture } from "./picture.ts";
@@ -118,9 +118,10 @@ function undeclared(
 ): number | null {
   const state = (picture.state as NonNullable<Picture["state"]>).value;
   const statuses = reachedStatuses(picture, now, s);
+  const others = notCounted(state);
   // One that cannot be read may be attached.
   const possible = Object.keys(picture.declared?.nodes ?? {}).filter((node) => {
-    if (node === state.primary || state.quarantined.includes(node)) return false;
+    if (node === state.primary || others.includes(node)) return false;
     const of = statuses.get(node);
     return (
       of === undefined ||
@@ -165,7 +166,7 @@ function prove(picture: Picture, history: History, now: number, s: VoteSettings)
         node !== state.primary &&
         of.serverUuid !== state.primaryUuid &&
         nodes[node] !== undefined &&
-        !state.quarantined.includes(node) &&
+        !notCounted(state).includes(node) &&
         of.replica?.receiver === "on" &&
         follows(of, state.primaryUuid, nodes[state.primary]) &&
         heldBy(of).contains(all),

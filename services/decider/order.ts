@@ -40,7 +40,17 @@ const YIELDS: Partial<Record<OperationKind, ReadonlySet<OperationKind>>> = {
   repair: new Set(["failover"]),
   degrade: new Set(["failover"]),
   restore: new Set(["failover"]),
-  rebuild: new Set(["failover", "reopen", "rejoin", "degrade", "restore", "repair", "split-brain"]),
+  membership: new Set(["failover"]),
+  rebuild: new Set([
+    "failover",
+    "reopen",
+    "rejoin",
+    "degrade",
+    "restore",
+    "repair",
+    "membership",
+    "split-brain",
+  ]),
 };
 
 /** Nothing hangs on a moment: the operation has stood for seconds. */

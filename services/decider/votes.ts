@@ -11,6 +11,7 @@ import {
   type ReplicaVote,
   type Sample,
 } from "@baton/contracts";
+import { notCounted } from "@baton/protocol";
 import { answersAsAnother, type Picture, type Seen } from "./picture.ts";
 
 export interface VoteSettings {
@@ -224,9 +225,10 @@ export function replicaVotes(picture: Picture, primary: string, now: number, s: 
   const target = declared[primary];
   const primaryUuid = picture.state?.value.primaryUuid;
   const sinceMs = picture.suspectSinceMs ?? Number.NEGATIVE_INFINITY;
-  const quarantined = picture.state?.value.quarantined ?? [];
+  const state = picture.state?.value;
+  const others = state === undefined ? [] : notCounted(state);
   return Object.keys(declared)
-    .filter((node) => node !== primary && !quarantined.includes(node))
+    .filter((node) => node !== primary && !others.includes(node))
     .map((node): ReplicaVote => {
       const reached = reachable(picture, node, sinceMs, now, s);
       if (reached === false) return { node, finds: "unreachable", heardAgeMs: null };

@@ -18,6 +18,7 @@ import { abort } from "./commands/abort.ts";
 import type { BrakePorts } from "./commands/brake-record.ts";
 import { ack, pause, resume } from "./commands/brakes.ts";
 import { planFailoverByPerson } from "./commands/failover.ts";
+import { planForget } from "./commands/forget.ts";
 import { requireKnown } from "./commands/known-cluster.ts";
 import { type PlanPorts, plan } from "./commands/plan.ts";
 import { planRebuild } from "./commands/rebuild.ts";
@@ -206,6 +207,12 @@ export class Watcher {
         requireKnown(request.cluster, this.#declared(), "repair");
         const picture = await this.#lookedSince(request.cluster);
         const { reply, order } = planRepair(picture, request, performance.now(), this.#settings);
+        return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
+      }),
+      await bus.serve("forget", async (request) => {
+        requireKnown(request.cluster, this.#declared(), "forget");
+        const picture = await this.#lookedSince(request.cluster);
+        const { reply, order } = planForget(picture, request, performance.now(), this.#settings);
         return { ...reply, operation: order === null ? null : await this.#giveForPerson(picture, order) };
       }),
       await bus.serve("abort", (request) => {

@@ -4,7 +4,7 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, end, heldBy, leaving } from "@baton/protocol";
+import { ackersOf, end, heldBy, leaving, notCounted } from "@baton/protocol";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { proveByCanary } from "./canary.ts";
 import { forgetChannel, pointAt } from "./channel.ts";
@@ -40,7 +40,7 @@ export async function carryForward(
   const planned = op.intent.kind === "switchover";
   const { acks, deadlines, durability } = op.declared.policy;
   // After a failover the old primary is led home later, if it is clean; after a switchover it is known to be.
-  const others = ackersOf(op.declared, candidate, op.state.quarantined).filter(
+  const others = ackersOf(op.declared, candidate, notCounted(op.state)).filter(
     (n) => planned || n !== op.intent.node,
   );
 

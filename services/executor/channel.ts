@@ -6,7 +6,7 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import type { GtidSet } from "@baton/mysql";
-import { type ChannelSettings, channelStep, heldBy, unappliedIn } from "@baton/protocol";
+import { type ChannelSettings, channelStep, heldBy, notCounted, unappliedIn } from "@baton/protocol";
 import { beside } from "./beside.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
@@ -208,7 +208,7 @@ export interface Holders {
   away: Record<string, string>;
 }
 
-/** Which of the other members hold all of the set, read now. Neither the primary, nor whoever is quarantined, nor `leaving` count. */
+/** Which of the other members hold all of the set, read now. Neither the primary, nor whoever is quarantined or parked, nor `leaving` count. */
 export async function whoHolds(
   op: Operation,
   node: string,
@@ -216,7 +216,7 @@ export async function whoHolds(
   leaving: readonly string[] = [],
 ): Promise<Holders> {
   const found: Holders = { holders: [], lacking: {}, receiving: [], away: {} };
-  const out = new Set([node, op.state.primary, ...op.state.quarantined, ...leaving]);
+  const out = new Set([node, op.state.primary, ...notCounted(op.state), ...leaving]);
   await Promise.all(
     Object.keys(op.declared.nodes)
       .filter((name) => !out.has(name))

@@ -4,7 +4,7 @@
  * lose something; and it says that all is well again only when k ackers hold everything that was written meanwhile.
  */
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, degraded, end, heldBy, restored } from "@baton/protocol";
+import { ackersOf, degraded, end, heldBy, notCounted, restored } from "@baton/protocol";
 import { beside } from "./beside.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation } from "./operation.ts";
@@ -75,7 +75,7 @@ export async function restore(op: Operation): Promise<void> {
       await hand.run(hand.dialect.ackTimeout(null), deadlines.openMs);
       try {
         const set = await untilWritesWait(op, hand);
-        await untilOthersHold(op, ackersOf(op.declared, node, op.state.quarantined), set, acks);
+        await untilOthersHold(op, ackersOf(op.declared, node, notCounted(op.state)), set, acks);
         await op.change(end(restored(op.state), "completed", null, op.ports.nowUnixMs()));
         return {
           value: set.toString(),

@@ -5,7 +5,7 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, commit, describeLoss, forgoing, heldBy, mayLose } from "@baton/protocol";
+import { ackersOf, commit, describeLoss, forgoing, heldBy, mayLose, notCounted } from "@baton/protocol";
 import { carryForward } from "./carry-forward.ts";
 import { heedEpoch } from "./epoch.ts";
 import { shut } from "./fence-primary.ts";
@@ -46,8 +46,7 @@ interface Shutting {
 /** Steps 1 to 5: shut out, read, choose, catch up, commit. What the candidate holds. */
 async function towardsCommit(op: Operation, shutting: Shutting): Promise<GtidSet> {
   const old = op.intent.node;
-  const { quarantined } = op.state;
-  const ackers = ackersOf(op.declared, old, quarantined);
+  const ackers = ackersOf(op.declared, old, notCounted(op.state));
   const { acks } = op.declared.policy;
 
   const loses = mayLose(op.declared, op.state);

@@ -18,7 +18,7 @@ import type {
   Vouch,
 } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { type Brakes, requiredOf } from "@baton/protocol";
+import { type Brakes, counted, requiredOf } from "@baton/protocol";
 import type { Hand } from "./hand.ts";
 import { Refusal, Superseded } from "./refusal.ts";
 
@@ -265,11 +265,20 @@ export class Operation {
       this.assertMine();
       // Nothing is ours before the first state is written, and until then nothing is changed.
       if (this.#state !== null && this.#lastWritten <= afterWrite) await this.confirmMine();
+      // Whatever this operation does there, it may start its receiver.
+      if (this.#state?.parked?.[node] !== undefined) await this.#count(node);
       return hand;
     } catch (error) {
       hand.destroy();
       throw error;
     }
+  }
+
+  /** A parked member counts again from here on. */
+  #count(node: string): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.state.parked?.[node] !== undefined) await this.#write(counted(this.state, node));
+    });
   }
 
   /** A second session to a node whose hand is busy. Ends with the operation. @throws Refusal node-lost, MysqlFault */

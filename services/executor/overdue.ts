@@ -4,7 +4,7 @@
  */
 
 import { MysqlFault } from "@baton/mysql";
-import { ackersOf, end, leaving } from "@baton/protocol";
+import { ackersOf, end, leaving, notCounted } from "@baton/protocol";
 import { reignEnded } from "./announcement.ts";
 import { givePenBack } from "./give-pen-back.ts";
 import type { Operation } from "./operation.ts";
@@ -56,8 +56,8 @@ export async function endAborted(op: Operation): Promise<void> {
 
 /** Past the point of no return, and the new primary cannot be opened or made sure of: a person must help. */
 async function block(op: Operation, why: Refusal): Promise<void> {
-  const { primary, quarantined } = op.state;
-  const others = ackersOf(op.declared, primary, quarantined);
+  const { primary } = op.state;
+  const others = ackersOf(op.declared, primary, notCounted(op.state));
   const follow = await Promise.all(others.map((node) => follows(op, node, primary)));
   const astray = others.filter((_, i) => !follow[i]);
   await op.change(end(leaving(op.state, astray), "blocked", why.code, op.ports.nowUnixMs()));

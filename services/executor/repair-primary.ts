@@ -1,7 +1,7 @@
 /** The open primary: its semi-sync settings, and commits that wait for an ack that was lost on its way. It is never closed for this. */
 import type { NodeStatus, RepairCode } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, heldBy, penOf, waitingThoughHeld } from "@baton/protocol";
+import { ackersOf, heldBy, notCounted, penOf, waitingThoughHeld } from "@baton/protocol";
 import { handOn } from "./ask-node.ts";
 import { beside } from "./beside.ts";
 import { markEpoch } from "./epoch.ts";
@@ -52,7 +52,7 @@ async function writeMark(op: Operation, hand: Hand): Promise<string> {
 async function followers(op: Operation): Promise<Map<string, NodeStatus>> {
   const { openMs } = op.declared.policy.deadlines;
   const found = await Promise.all(
-    ackersOf(op.declared, op.state.primary, op.state.quarantined).map(async (node) => {
+    ackersOf(op.declared, op.state.primary, notCounted(op.state)).map(async (node) => {
       const status = await beside(op, node, (h) => h.status(openMs)).catch(() => null);
       return [node, status] as const;
     }),

@@ -9,6 +9,7 @@ import {
   describeWindow,
   downtimeOf,
   heldBack,
+  notCounted,
   ORDER_VALID_MS,
   takeOver,
 } from "@baton/protocol";
@@ -18,6 +19,7 @@ import { degrade, restore } from "./degrade.ts";
 import { carriersOf, heedEpoch, lookForEpochs, withInstallation } from "./epoch.ts";
 import { failover } from "./failover.ts";
 import { meant } from "./identity.ts";
+import { membership } from "./membership.ts";
 import { Operation, type Ports } from "./operation.ts";
 import { endAborted, giveUpOverdue, isOverdue } from "./overdue.ts";
 import { rebuild } from "./rebuild.ts";
@@ -110,7 +112,7 @@ export async function runIntent(
           await heedBrakes(op);
           if (who !== null) await heedIdentity(op, who.refusal);
           if (intent.kind === "failover") {
-            const ackers = ackersOf(op.declared, intent.node, op.state.quarantined);
+            const ackers = ackersOf(op.declared, intent.node, notCounted(op.state));
             const [judgedAgoMs] = await Promise.all([
               ports.judgedAgoMs(intent, CONFIRM_MS),
               learning,
@@ -141,6 +143,7 @@ export async function runIntent(
       else if (intent.kind === "restore") await restore(op);
       else if (intent.kind === "rebuild") await rebuild(op);
       else if (intent.kind === "repair") await repair(op);
+      else if (intent.kind === "membership") await membership(op);
       else if (intent.kind === "split-brain") await splitBrain(op);
       else await rejoin(op);
     }
@@ -180,7 +183,9 @@ async function heedBrakes(op: Operation): Promise<void> {
   const brakes = await ports.brakes(op.cluster);
   const nowUnixMs = ports.nowUnixMs();
   // A downtime keeps nobody from replacing or reopening a primary: that outage is the whole cluster's.
-  const inHand = intent.node === op.state.primary ? null : downtimeOf(brakes, intent.node, nowUnixMs);
+  // Nor does it change what counts.
+  const passes = intent.node === op.state.primary || intent.kind === "membership";
+  const inHand = passes ? null : downtimeOf(brakes, intent.node, nowUnixMs);
   const why =
     heldBack(declared, brakes, nowUnixMs) ?? describeWindow(`${intent.node} is in downtime`, inHand);
   if (why === null) return;

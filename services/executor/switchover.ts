@@ -4,7 +4,7 @@
  */
 import type { NodeStatus } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { ackersOf, commit, downtimesOf, forbidding, planSwitchover } from "@baton/protocol";
+import { ackersOf, commit, downtimesOf, forbidding, notCounted, planSwitchover } from "@baton/protocol";
 import { carryForward, redirect } from "./carry-forward.ts";
 import { closeAgain } from "./close-again.ts";
 import { heedEpoch, statusWithEpoch } from "./epoch.ts";
@@ -162,7 +162,7 @@ async function preflight(op: Operation) {
   if (candidate === undefined || old === undefined)
     throw new Refusal("no-candidate", plan.notChosen.map((n) => `${n.node}: ${n.reason}`).join("; "), detail);
   // Of the ackers k stay with the old primary, the candidate among them, until it is frozen.
-  const spare = ackersOf(op.declared, primary, op.state.quarantined)
+  const spare = ackersOf(op.declared, primary, notCounted(op.state))
     .filter((n) => n !== candidate.node)
     .flatMap((n) => {
       const r = statuses.get(n)?.replica;

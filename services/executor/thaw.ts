@@ -4,7 +4,7 @@
  * though the answer is lost; then the primary may write only where each of its writes needs the candidate's ack, so that whoever
  * carries the operation forward has all of them, and ends them by stopping that one receiver (close-again.ts).
  */
-import { ackersOf, mayLose } from "@baton/protocol";
+import { ackersOf, mayLose, notCounted } from "@baton/protocol";
 import type { Hand } from "./hand.ts";
 import { openAgain } from "./open.ts";
 import type { Operation } from "./operation.ts";
@@ -86,7 +86,7 @@ export class Thaw {
     if (this.#sent && !this.#attached) {
       // Not tried there: which of a MariaDB primary's sessions wait for whose ack.
       if (!this.#candidate.dialect.keepsRelayLogs) return false;
-      const ackers = ackersOf(op.declared, op.intent.node, op.state.quarantined);
+      const ackers = ackersOf(op.declared, op.intent.node, notCounted(op.state));
       if (this.#moved.size < ackers.length - acks) return false;
       const { semiSync } = await this.#old.status(openMs);
       if (semiSync === null || semiSync.clients >= acks) return false;

@@ -292,6 +292,19 @@ export const SAMPLES: Record<string, Json> = {
   },
   "command-ack-request": { cluster: "shop", by: "ann@ops1" },
   "command-ack-reply": { cluster: "shop", acknowledged: 5 },
+  "command-forget-request": {
+    cluster: "shop",
+    node: "n4",
+    dryRun: false,
+    by: "ann@ops1",
+    reason: "its disk is gone",
+  },
+  "command-forget-reply": {
+    operation: "membership-shop-n4-412",
+    node: "n4",
+    members: ["n2", "n3"],
+    needed: 2,
+  },
   "command-abort-request": { cluster: "shop", by: "ann@ops1", reason: "it hangs" },
   "command-abort-reply": {
     cluster: "shop",
@@ -391,6 +404,15 @@ export const SAMPLES: Record<string, Json> = {
     quarantined: [],
     hollow: { n3: 3 },
     unrestored: ["n3"],
+    parked: {
+      n4: {
+        serverUuid: "44444444-0000-0000-0000-000000000000",
+        startedUnixS: 1_700_000_000,
+        sinceUnixMs: 1_700_000_100_000,
+        byPerson: false,
+        why: "nothing listens at its address any more",
+      },
+    },
     failovers: [1_700_000_000_000],
     repairs: [{ code: "replica-writable", node: "n3", endedUnixMs: 1_700_000_000_000 }],
     primaryStartedUnixS: 1_700_000_000,

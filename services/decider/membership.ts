@@ -1,0 +1,117 @@
+/**
+ * Who counts among the members, and who is to be parked or to count again (SAFETY.md, "Parked members"). A member that is merely unreachable
+ * may go on acknowledging. One whose process is gone cannot, and does not after a boot either where `skip_replica_start` is on, until Baton
+ * starts its receiver. Pure.
+ */
+import { ackersOf, ackersToStop, mayLose, notCounted } from "@baton/protocol";
+import type { Picture } from "./picture.ts";
+import { follows, liveProbers, reachable, reachedStatuses, type VoteSettings } from "./votes.ts";
+
+/** A server that is restarted comes back within this time, as a rule; and what it acknowledged last has long been committed. */
+const GONE_MS = 3_000;
+
+/** The first node whose membership is to change, and why; null: each counts as it should. */
+export function membershipWish(
+  picture: Picture,
+  now: number,
+  s: VoteSettings,
+): { node: string; reason: string } | null {
+  const { declared, state } = picture;
+  if (declared === null || state === null || mayLose(declared, state.value)) return null;
+  for (const node of Object.keys(state.value.parked ?? {})) {
+    if (declared.nodes[node] === undefined) continue;
+    const known = picture.statuses.get(node);
+    const receiver =
+      known !== undefined && known.atMs > state.sinceMs ? known.status.replica?.receiver : "off";
+    const runs = receiver === "on" || receiver === "connecting";
+    if (runs && reachable(picture, node, state.sinceMs, now, s) === true)
+      return { node, reason: `${node} is back and its receiver runs.` };
+  }
+  const members = ackersOf(declared, state.value.primary, notCounted(state.value));
+  for (const node of members) {
+    const sinceMs = goneSince(picture, node, now, s);
+    if (sinceMs === null || now - sinceMs < GONE_MS || !othersFollow(picture, members, node, now, s))
+      continue;
+    return {
+      node,
+      reason: `${node}'s server is gone, nothing listens at its address for ${Math.round(now - sinceMs)} ms; it boots without replicating by itself (skip_replica_start).`,
+    };
+  }
+  return null;
+}
+
+/** When it was last read, if its server cannot acknowledge by now and will not by itself; null: it may. */
+function goneSince(picture: Picture, node: string, now: number, s: VoteSettings): number | null {
+  const known = picture.statuses.get(node);
+  if (known?.status.skipReplicaStart !== true) return null;
+  const live = liveProbers(picture, now, s);
+  const seen = [...(picture.seen.get(node) ?? [])].filter(([prober]) => live.has(prober));
+  // Each prober that lives finds nobody who listens, and has looked twice.
+  const gone =
+    seen.length > 0 &&
+    seen.length === live.size &&
+    seen.every(([, { sample }]) => sample.outcome === "refused" && sample.attempts >= 2);
+  return gone ? known.atMs : null;
+}
+
+/** The primary is alive, k others receive from it, and it counts no client that could be this node. */
+function othersFollow(
+  picture: Picture,
+  members: readonly string[],
+  node: string,
+  now: number,
+  s: VoteSettings,
+): boolean {
+  const { declared, state } = picture as {
+    declared: NonNullable<Picture["declared"]>;
+    state: NonNullable<Picture["state"]>;
+  };
+  const { primary, primaryUuid } = state.value;
+  const statuses = reachedStatuses(picture, now, s);
+  const of = statuses.get(primary);
+  if (of === undefined || of.readOnly || of.serverUuid !== primaryUuid || of.semiSync === null) return false;
+  const attached = members.filter((name) => {
+    const status = statuses.get(name);
+    return (
+      name !== node &&
+      status?.replica?.receiver === "on" &&
+      follows(status, primaryUuid, declared.nodes[primary])
+    );
+  });
+  return attached.length >= declared.policy.acks && of.semiSync.clients <= attached.length;
+}
+
+/** Whether a failover must reckon with the node's acks, as a sentence; null: it is the primary, or there is no cluster yet. */
+export function describeMember(
+  picture: Picture,
+  node: string,
+  now: number,
+): { counts: boolean; why: string } | null {
+  const state = picture.state?.value;
+  if (state === undefined || node === state.primary) return null;
+  if (state.quarantined.includes(node)) return { counts: false, why: "quarantined: it acknowledges nothing" };
+  const parked = state.parked?.[node];
+  if (parked !== undefined) {
+    const at = new Date(parked.sinceUnixMs).toISOString().slice(0, 19).replace("T", " ");
+    return { counts: false, why: `parked since ${at} UTC: ${parked.why}` };
+  }
+  const known = picture.statuses.get(node);
+  const away = known === undefined || now - known.atMs > GONE_MS;
+  if (!away) return { counts: true, why: "it may acknowledge" };
+  return {
+    counts: true,
+    why:
+      known?.status.skipReplicaStart === false
+        ? "it cannot be read, and may acknowledge: with skip_replica_start=OFF it would replicate by itself after a boot, so it is not parked"
+        : "it cannot be read, and may acknowledge",
+  };
+}
+
+/** Who counts beside the primary, and how many of them a failover must stop and read. */
+export function reckoning(picture: Picture, without: string | null): { members: string[]; needed: number } {
+  const { declared, state } = picture;
+  if (declared === null || state === null) return { members: [], needed: 0 };
+  const out = [...notCounted(state.value), ...(without === null ? [] : [without])];
+  const members = ackersOf(declared, state.value.primary, out);
+  return { members, needed: Math.max(1, ackersToStop(members.length, declared.policy.acks)) };
+}

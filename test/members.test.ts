@@ -1,0 +1,110 @@
+/**
+ * Four nodes, one ack. Expectation: a replica whose server is gone is waited for no more, so that the primary's death right after it loses
+ * nothing and is no reason to refuse; one that only hangs goes on counting, until a person says otherwise; both count again when they are back.
+ */
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { type Stage, startStage } from "./stage.ts";
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await startStage({ lab: { nodes: 4 } });
+});
+afterAll(async () => {
+  await stage?.stop();
+});
+
+function baton(...args: string[]): Promise<{ code: number; said: string }> {
+  const main = join(import.meta.dirname, "../cli/main.ts");
+  const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: "1" };
+  delete env.FORCE_COLOR;
+  const all = [main, ...args, "--nats", stage.lab.nats.urls.join(",")];
+  return new Promise((done) => {
+    execFile(process.execPath, all, { env, timeout: 60_000 }, (error, stdout, stderr) =>
+      done({ code: error ? Number(error.code ?? -1) : 0, said: stdout + stderr }),
+    );
+  });
+}
+
+const parked = async () =>
+  Object.keys((await stage.bus.bucket("baton_state").get("shop"))?.value.parked ?? {});
+const memberOf = async (node: string) => (await stage.status()).nodes.find((n) => n.node === node)?.member;
+
+it("a replica dies, and then the primary: the failover asks only those that can have acknowledged", async () => {
+  const writer = stage.lab.writer();
+  await stage.until("writes flow", () => (writer.acknowledged() > 50 ? true : null));
+  await stage.lab.node("n4").kill();
+  await stage.event("member-parked", (e) => e.node === "n4");
+  expect(await parked()).toEqual(["n4"]);
+  const shown = await baton("members", "shop");
+  expect(shown).toMatchObject({ code: 0 });
+  expect(shown.said).toMatch(/2 members beside it/);
+  expect(shown.said).toMatch(/n4 +\S+ +parked since .* UTC: n4's server is gone/);
+  await stage.until("a failover would succeed", async () =>
+    (await stage.status()).failover.possible ? true : null,
+  );
+
+  writer.fault(stage.lab.node("n1").killNow());
+  await writer.recovered(30_000);
+  const moved = await stage.event("primary-changed", (e) => e.previous === "n1");
+  expect(["n2", "n3"]).toContain(moved.primary?.node);
+
+  // It counts before its receiver starts: the event of its coming home says nothing of the order, the state does.
+  await stage.lab.node("n4").start();
+  await stage.event("node-rejoined", (e) => e.node === "n4");
+  expect(await parked()).not.toContain("n4");
+  expect(await memberOf("n4")).toMatchObject({ counts: true });
+  await stage.bringHome("n1");
+  await stage.whole();
+  expect(await parked()).toEqual([]);
+  const report = await writer.stop();
+  expect(report).toMatchObject({ lost: [], split: [] });
+});
+
+it("a replica that hangs goes on counting; a person's word takes it out, and it counts again when it is back", async () => {
+  const { primary } = await stage.status();
+  const node = ["n1", "n2", "n3", "n4"].find((n) => n !== primary) as string;
+  const others = ["n1", "n2", "n3", "n4"].filter((n) => n !== primary && n !== node);
+  const early = await baton("forget", "shop", node);
+  expect(early).toMatchObject({ code: 1 });
+  expect(early.said).toContain(`${node} can be reached`);
+  const typo = await baton("forget", "shop", "n44");
+  expect(typo.said).toContain("Did you mean n4?");
+  const itself = await baton("forget", "shop", primary as string);
+  expect(itself.said).toContain("is the primary");
+
+  stage.lab.node(node).hang();
+  await stage.until("nobody reaches it", async () => {
+    const found = await baton("forget", "shop", node, "--dry-run");
+    return found.code === 0 ? found.said : null;
+  });
+  // Longer than a dead one takes to be parked.
+  const untilMs = performance.now() + 5_000;
+  await stage.until("five seconds", () => (performance.now() > untilMs ? true : null));
+  expect(await parked()).toEqual([]);
+  const writer = stage.lab.writer();
+  const said = await baton("forget", "shop", node, "--reason", "its disk is gone");
+  expect(said).toMatchObject({ code: 0 });
+  expect(said.said).toContain(`${node} does not count until it is led home`);
+  expect(await parked()).toEqual([node]);
+  expect(await memberOf(node)).toMatchObject({
+    counts: false,
+    why: expect.stringContaining("its disk is gone"),
+  });
+  const again = await baton("forget", "shop", node);
+  expect(again.said).toContain("does not count among the members as it is");
+
+  await stage.until("writes flow", () => (writer.acknowledged() > 50 ? true : null));
+  writer.fault(stage.lab.node(primary as string).killNow());
+  await writer.recovered(30_000);
+  const moved = await stage.event("primary-changed", (e) => e.previous === primary);
+  expect(others).toContain(moved.primary?.node);
+  stage.lab.node(node).resume();
+  await stage.until("it counts again", async () => ((await memberOf(node))?.counts === true ? true : null));
+  await stage.bringHome(primary as string);
+  await stage.whole();
+  expect(await parked()).toEqual([]);
+  const report = await writer.stop();
+  expect(report).toMatchObject({ lost: [], split: [] });
+});
