@@ -276,7 +276,7 @@ ${examples("baton switchover shop --dry-run", "baton switchover shop --to db2", 
     .option("--accept-loss <gtids>", "give these transactions up: the set that a refusal (mark-missed) names")
     .option(
       "--accept-unproven",
-      "go on although writes may be lost that nobody has seen (durability-unproven)",
+      "go on although writes may be lost that nobody has seen (durability-unproven, ackers-unreachable, acker-cannot-vouch)",
     )
     .addOption(config())
     .addOption(nats())

@@ -46,7 +46,7 @@ test("a dead primary that cannot be replaced: what is known, why not, what to do
     "  n1  primary  refused            10.0.0.1:3306  eu",
     "  n2  replica  timeout-connect    10.0.0.1:3306  eu    replica-dead",
     "  ✘ a failover would not succeed now (ackers-unreachable): 0 of 1 ackers can be stopped",
-    "  Bring back a replica or the old primary; Baton tries again by itself.",
+    "  Bring back a replica or the old primary; Baton tries again by itself. When they are gone for good: `baton failover <cluster> --accept-unproven`.",
     "  watched by nobody: no prober reports",
   ]);
 });

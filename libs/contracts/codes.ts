@@ -278,7 +278,8 @@ export const REFUSALS = {
     severity: "critical",
     meaning:
       "The old primary could not be fenced and fewer than N-k+1 ackers could be stopped, so an acknowledged write may exist that no reachable node has.",
-    action: "Bring back a replica or the old primary; Baton tries again by itself.",
+    action:
+      "Bring back a replica or the old primary; Baton tries again by itself. When they are gone for good: `baton failover <cluster> --accept-unproven`.",
   },
   "durability-unproven": {
     severity: "critical",
@@ -315,7 +316,8 @@ export const REFUSALS = {
     severity: "critical",
     meaning:
       "A replica restarted without relay logs it had acknowledged, and what is missing is found nowhere.",
-    action: "Bring back the old primary, or another replica that holds the missing transactions.",
+    action:
+      "Bring back the old primary, or another replica that holds the missing transactions. When they are gone for good: `baton failover <cluster> --accept-unproven`.",
   },
   "no-candidate": {
     severity: "critical",

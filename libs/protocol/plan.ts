@@ -24,6 +24,8 @@ export interface PlanFacts {
   named?: string | null;
   /** Nodes that a person has in hand, and why: they count as ackers, and are not promoted. */
   downtimes?: ReadonlyMap<string, string>;
+  /** A person accepts that writes may be lost which nobody has seen: it goes on with whom it reaches. */
+  unproven?: boolean;
   /** Where writes need not wait for acks: what may be lost of them. Absent: acks prove that nothing is. */
   loses?: { primaryUuid: string; unseen: Unseen };
 }
@@ -114,8 +116,10 @@ export function planFailover(facts: PlanFacts): Plan {
     if (!finding.canVouch) mute.push(`${node} ${finding.reason}`);
   }
   const stopped = reachable.length - mute.length;
+  const accepted = facts.unproven === true && reachable.length > 0;
   if (
     facts.loses === undefined &&
+    !accepted &&
     !isFenced({ ackers: ackers.length, acks, stopped, primaryFenced: false })
   ) {
     const away = ackers.filter((n) => !facts.statuses.has(n));
@@ -155,7 +159,7 @@ export function planFailover(facts: PlanFacts): Plan {
     oldPrimaryRegion: facts.declared.nodes[facts.primary]?.region ?? "",
     primaryExecuted,
     mark: facts.loses === undefined ? mark : GtidSet.empty,
-    acks: facts.loses === undefined ? acks : 0,
+    acks: facts.loses === undefined && !accepted ? acks : 0,
     lagCeilingMs,
   });
   if (!choice.ok)

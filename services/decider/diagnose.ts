@@ -107,6 +107,7 @@ export function planNow(
     primaryExecuted: primaryExecuted(picture, primary),
     mark: markNow(picture, now, s, isDead).subtract(byPerson?.gtids ?? GtidSet.empty),
     named: byPerson?.named ?? null,
+    unproven: byPerson?.unproven ?? false,
     vouches: picture.vouches,
     downtimes: downtimesNow(picture, now),
     ...(loses === undefined ? {} : { loses: { primaryUuid: picture.state.value.primaryUuid, ...loses } }),

@@ -68,7 +68,9 @@ async function towardsCommit(op: Operation, shutting: Shutting): Promise<GtidSet
       summary:
         loses && value.primary === null
           ? `${old} ${value.primaryGone ? "is gone (connection refused)" : "is silent and could not be shut"}: ${by}`
-          : `${old} can acknowledge nothing more: ${by}`,
+          : provenBy(value, ackers.length - acks + 1)
+            ? `${old} can acknowledge nothing more: ${by}`
+            : `${by}, and a person accepts that ${old} may have acknowledged what they lack`,
       detail: {
         ackers,
         acks,
@@ -101,6 +103,11 @@ async function towardsCommit(op: Operation, shutting: Shutting): Promise<GtidSet
     };
   });
   return held;
+}
+
+/** N−k+1 voices, or the old primary's own word. */
+function provenBy(fenced: Fence, needed: number): boolean {
+  return fenced.primary !== null || [...fenced.stopped.values()].filter((s) => s.vouches).length >= needed;
 }
 
 /** Another decider may have seen what the one that gave the order has not. @throws Refusal durability-unproven */

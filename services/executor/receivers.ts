@@ -80,6 +80,8 @@ export async function fence(
       [...result.stopped.values()].reduce((all, s) => all.union(heldBy(s.status)), GtidSet.empty),
     );
 
+  // A person goes on with whoever is reached, when all have been asked: that stands in the intent and in the archive.
+  const accepted = op.intent.acceptLoss?.unproven === true;
   // Whoever answers later must not be touched: by then the operation may be putting things back.
   let over = false;
   await new Promise<void>((resolve) => {
@@ -132,7 +134,7 @@ export async function fence(
   });
 
   over = true;
-  if (fenced() || (loses && result.stopped.size > 0)) return result;
+  if (fenced() || ((loses || accepted) && result.stopped.size > 0)) return result;
   if (loses)
     throw new Refusal("ackers-unreachable", "no replica could be reached", {
       failed: Object.fromEntries(result.failed),

@@ -115,7 +115,8 @@ function judge(
     missed,
     oldPrimaryRegion: op.declared.nodes[old]?.region ?? "",
     primaryExecuted: history.primaryExecuted,
-    acks: loses ? 0 : acks,
+    // Without enough to follow it is opened all the same, where a person accepts that: its writes wait for them.
+    acks: loses || op.intent.acceptLoss?.unproven === true ? 0 : acks,
     lagCeilingMs,
   };
   const made: Choice = choose(facts);

@@ -74,6 +74,24 @@ describe("a failover that a person orders", () => {
     });
   });
 
+  it("goes on with whom it reaches when too few can be asked, only when that is said, and says what is open", () => {
+    const s = dead(10, 10);
+    for (let i = 0; i < 12; i++) {
+      s.now += 500;
+      s.refused("n1");
+      s.replica("n2", lost);
+      s.sample("n3", "p1", { outcome: "timeout-connect", attempts: 9, silentMs: 9_000 });
+    }
+    expect(() => ask(s)).toThrowError(/ackers-unreachable/);
+    expect(ask(s, { acceptUnproven: true })).toMatchObject({
+      reply: {
+        to: "n2",
+        reason: expect.stringMatching(/Nobody proves this \(ackers-unreachable\).*n3.*shut it first/),
+      },
+      order: { acceptLoss: { unproven: true } },
+    });
+  });
+
   it("goes on without a proof of durability only when that is said", () => {
     const s = calm();
     const { semiSync } = s.status("n1");

@@ -95,8 +95,15 @@ export function planFailoverByPerson(
       `It would be refused (${plan?.refusal ?? "no plan"}): ${plan?.reason ?? "nothing is known of the nodes"}.`,
       wayOut(picture, plan?.refusal ?? null),
     );
+  const before = request.acceptUnproven
+    ? planNow(picture, now, s, true, { gtids, unproven: false, named: to })
+    : plan;
+  const open =
+    before?.possible === false
+      ? ` Nobody proves this (${before.refusal}): ${before.reason}. If ${primary} lives and is only cut off, shut it first.`
+      : "";
   return {
-    reply: { from: primary, to: plan.candidate, reason: plan.reason, notChosen: plan.notChosen },
+    reply: { from: primary, to: plan.candidate, reason: `${plan.reason}${open}`, notChosen: plan.notChosen },
     order: dryRun ? null : order("failover", why),
   };
 }
@@ -123,6 +130,8 @@ function wayOut(picture: Picture, refusal: string | null): string {
   const { cluster } = picture;
   if (refusal === "durability-unproven" && unproven(picture) !== null)
     return `Bring the primary back; or, when it is gone for good: baton failover ${cluster} --accept-unproven.`;
+  if (refusal === "ackers-unreachable" || refusal === "acker-cannot-vouch")
+    return `Bring back whoever is missing. When they are gone for good, or cut off so that they acknowledge nothing more: baton failover ${cluster} --accept-unproven.`;
   if (refusal === "mark-missed")
     return `Bring back a node that holds them; or give them up: baton failover ${cluster} --accept-loss '<the missing set>'.`;
   return `baton status ${cluster} says what is missing.`;
