@@ -4,7 +4,7 @@
  */
 import type { ClusterState, Intent } from "@baton/contracts";
 import type { Transaction } from "./history.ts";
-import type { Mysqld } from "./mysqld.ts";
+import { type Mysqld, PORT } from "./mysqld.ts";
 
 interface Reign {
   epoch: number;
@@ -63,9 +63,10 @@ export class Promises {
   /** A server accepts writes: in the name of the epoch that the state has now. */
   opened(server: Mysqld): void {
     const state = this.#state();
-    // A failover that has not passed its commit point gives its epoch back.
-    const epoch = state.phase === "fencing" ? state.epoch - 1 : state.epoch;
-    if (state.primary !== server.name)
+    const goesOn = letGoOn(state, server);
+    // A failover that has not passed its commit point gives its epoch back; whoever is let go on goes on in its own.
+    const epoch = state.phase === "fencing" || goesOn ? state.epoch - 1 : state.epoch;
+    if (state.primary !== server.name && !goesOn)
       this.break(
         "one-pen",
         `${server.name} was opened while the state names ${state.primary} (${state.phase}@${state.epoch})`,
@@ -138,4 +139,18 @@ export class Promises {
   atEnd(primary: Mysqld | undefined): void {
     if (primary !== undefined) this.#holdsAll(primary, `${primary.name} is the primary at the end`);
   }
+}
+
+/**
+ * A switchover's old primary whose executor did not learn within two seconds that its commit is stored: it may go on while the candidate is
+ * shut, since each of its writes needs the candidate's ack (docs/decisions/0019).
+ */
+function letGoOn(state: ClusterState, server: Mysqld): boolean {
+  const { operation, phase, primary } = state;
+  return (
+    phase === "promoting" &&
+    operation?.kind === "switchover" &&
+    operation.node === server.name &&
+    server.o.byAddress(primary, PORT)?.writable === false
+  );
 }

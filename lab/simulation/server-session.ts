@@ -152,7 +152,9 @@ export class ServerSession {
 
   #execute(s: Statement, done: (rows: Row[]) => void, fail: (error: Answer["error"]) => void): void {
     const { server } = this;
-    if (this.client.baton && CHANGES.has(s.type) && !this.#holdsLock())
+    // The canary's row and its table say nothing of who leads: it may wait for its ack for ever, and must not keep the lock meanwhile.
+    const proves = s.type === "write" && s.row === undefined;
+    if (this.client.baton && CHANGES.has(s.type) && !proves && !this.#holdsLock())
       server.o.onHandless(server, this.client, s);
     const { channel } = server;
     const interrupted = () => fail({ errno: 1317, message: "Query execution was interrupted" });

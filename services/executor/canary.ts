@@ -4,6 +4,23 @@ import type { Hand } from "./hand.ts";
 import type { Operation, StepResult } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 
+/**
+ * Not by the hand: a write that waits for an ack which never comes keeps its session, killed or not, and with it the node's lock, and nobody
+ * could shut this server any more. Nothing hangs on this row: a server that was replaced meanwhile is read-only, and refuses it.
+ */
+async function write(op: Operation, { node, dialect: d }: Hand, proveMs: number) {
+  const session = await op.ports.openLook(op.cluster, node, proveMs);
+  try {
+    op.assertMine();
+    return await session.run(
+      d.writeCanary({ cluster: op.cluster, epoch: op.epoch, operation: op.intent.operation }),
+      proveMs,
+    );
+  } finally {
+    session.destroy();
+  }
+}
+
 export async function proveByCanary(
   op: Operation,
   primary: Hand,
@@ -11,10 +28,7 @@ export async function proveByCanary(
 ): Promise<StepResult<null>> {
   const { proveMs } = op.declared.policy.deadlines;
   const d = primary.dialect;
-  const written = await primary.run(
-    d.writeCanary({ cluster: op.cluster, epoch: op.epoch, operation: op.intent.operation }),
-    proveMs,
-  );
+  const written = await write(op, primary, proveMs);
   const row = written.at(-1)?.[0];
   const executed = String(row?.executed ?? "");
   const checksum = String(row?.checksum ?? "");
