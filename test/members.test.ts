@@ -85,8 +85,8 @@ it("a replica that hangs goes on counting; a person's word takes it out, and it 
   expect(await parked()).toEqual([]);
   const writer = stage.lab.writer();
   const said = await baton("forget", "shop", node, "--reason", "its disk is gone");
-  expect(said).toMatchObject({ code: 0 });
   expect(said.said).toContain(`${node} does not count until it is led home`);
+  expect(said.code).toBe(0);
   expect(await parked()).toEqual([node]);
   expect(await memberOf(node)).toMatchObject({
     counts: false,
@@ -107,4 +107,46 @@ it("a replica that hangs goes on counting; a person's word takes it out, and it 
   expect(await parked()).toEqual([]);
   const report = await writer.stop();
   expect(report).toMatchObject({ lost: [], split: [] });
+});
+
+it("with two replicas and the primary gone nothing is done by itself; a person goes on with whom is left", async () => {
+  const { primary } = await stage.status();
+  const replicas = ["n1", "n2", "n3", "n4"].filter((n) => n !== primary);
+  const [left, ...gone] = replicas as [string, string, string];
+  const writer = stage.lab.writer();
+  await stage.until("writes flow", () => (writer.acknowledged() > 50 ? true : null));
+  await writer.stop();
+  await stage.until("all hold the same", async () => {
+    const sets = (await stage.status()).nodes.map((n) => n.executed);
+    return new Set(sets).size === 1 ? true : null;
+  });
+  for (const node of gone) stage.lab.node(node).hang();
+  stage.lab.node(primary as string).killNow();
+  await stage.until("it is said why nobody takes over", async () => {
+    const { diagnosis } = await stage.status();
+    return diagnosis.code === "failover-not-possible" && diagnosis.refusal === "ackers-unreachable"
+      ? true
+      : null;
+  });
+  const refused = await baton("failover", "shop");
+  expect(refused).toMatchObject({ code: 1 });
+  expect(refused.said).toMatch(/ackers-unreachable.*3 of 3 ackers must be reachable, 1 are/);
+  expect(refused.said).toContain("baton failover shop --accept-unproven");
+  const said = await baton("failover", "shop", "--accept-unproven");
+  expect(said.said).toMatch(new RegExp(`${primary} → ${left}.*Nobody proves this \\(ackers-unreachable\\)`));
+  expect(await stage.status()).toMatchObject({ primary: left });
+  // What was given up stands in the archive.
+  const { operations } = await stage.bus.command(
+    "history",
+    { cluster: "shop", operation: null, limit: 5 },
+    { timeoutMs: 5_000 },
+  );
+  expect(operations.some((o) => o.kind === "failover" && o.node === primary)).toBe(true);
+
+  for (const node of gone) stage.lab.node(node).resume();
+  await stage.lab.node(primary as string).start();
+  await stage.whole(90_000);
+  const after = stage.lab.writer();
+  await stage.until("writes flow again", () => (after.acknowledged() > 50 ? true : null));
+  expect(await after.stop()).toMatchObject({ lost: [], split: [] });
 });

@@ -10,6 +10,9 @@ import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 import { executedOfPrimary } from "./rejoin.ts";
 
+/** For a server that is well. */
+const ANSWER_MS = 1_000;
+
 export async function membership(op: Operation): Promise<void> {
   const { node } = op.intent;
   try {
@@ -67,9 +70,10 @@ async function parkMember(op: Operation, node: string): Promise<string[]> {
 
 /** @throws Refusal state-changed: a server answers there, or nobody can say whether one runs. */
 async function assertAway(op: Operation, node: string, byPerson: boolean): Promise<void> {
-  const { openMs } = op.declared.policy.deadlines;
   try {
-    (await op.ports.openLook(op.cluster, node, openMs)).destroy();
+    const look = await op.ports.openLook(op.cluster, node, ANSWER_MS);
+    // The session may have been opened long ago: only an answer shows that somebody is there.
+    await look.status(ANSWER_MS).finally(() => look.destroy());
   } catch (error) {
     if (byPerson || (error instanceof MysqlFault && error.outcome === "refused")) return;
     throw new Refusal(
