@@ -114,6 +114,8 @@ export const EndedOperation = kept({
 });
 export type EndedOperation = z.infer<typeof EndedOperation>;
 
+/** An order comes again within seconds of its executor's death: few others end in that time. */
+export const EARLIER_KEPT = 4;
 /** More than any flap limit counts. */
 export const FAILOVERS_KEPT = 50;
 /** The newest of all nodes together; a reign that mends more within an hour has other troubles. */
@@ -159,6 +161,13 @@ export const ClusterState = kept({
   phase: Phase,
   operation: RunningOperation.nullable(),
   last: EndedOperation.nullable(),
+  earlier: z
+    .array(EndedOperation)
+    .max(EARLIER_KEPT)
+    .optional()
+    .describe(
+      "those that ended before `last`, oldest first: whose end an executor that died may not have told",
+    ),
   quarantined: z.array(Name),
   parked: z
     .record(Name, ParkedMember)

@@ -6,6 +6,7 @@
 import {
   type Before,
   type ClusterState,
+  EARLIER_KEPT,
   type EndedOperation,
   FAILOVERS_KEPT,
   type Intent,
@@ -282,6 +283,7 @@ export function end(
     phase: "steady",
     operation: null,
     last,
+    ...(state.last === null ? {} : { earlier: [...(state.earlier ?? []), state.last].slice(-EARLIER_KEPT) }),
     quarantined: [...quarantined].sort(),
     ...(state.unrestored === undefined
       ? {}
@@ -291,6 +293,12 @@ export function end(
     failovers: failoversAfter(state, nowUnixMs),
     ...repairsAfter(state, outcome, nowUnixMs),
   };
+}
+
+/** How the operation ended, if it is among the last that did; null: it is not. */
+export function endOf(state: ClusterState, operation: string): EndedOperation | null {
+  const ends = [...(state.earlier ?? []), ...(state.last === null ? [] : [state.last])];
+  return ends.find(({ id }) => id === operation) ?? null;
 }
 
 /**

@@ -407,10 +407,10 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   const inVain = (node: string) => failedLast && isOf(state.last?.id ?? "", picture, node);
   const home = wishFor((node) => !inVain(node)) ?? wishFor(inVain);
   if (home !== null) return home;
-  const member = membershipWish(picture, now, s);
-  if (member !== null && mayTry("membership")) return order("membership", member.node, member.reason);
   const node = nodeToRebuild(picture, now, s);
-  return node === null ? null : order("rebuild", node, `${node} is quarantined and is to be rebuilt.`);
+  if (node !== null) return order("rebuild", node, `${node} is quarantined and is to be rebuilt.`);
+  const member = membershipWish(picture, now, s);
+  return member !== null && mayTry("membership") ? order("membership", member.node, member.reason) : null;
 }
 
 /** Operations are named by their kind, cluster, node and the revision that they left. */

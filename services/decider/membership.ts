@@ -18,17 +18,23 @@ export function membershipWish(
 ): { node: string; reason: string } | null {
   const { declared, state } = picture;
   if (declared === null || state === null || mayLose(declared, state.value)) return null;
-  for (const node of Object.keys(state.value.parked ?? {})) {
-    if (declared.nodes[node] === undefined) continue;
+  for (const [node, { serverUuid }] of Object.entries(state.value.parked ?? {})) {
     const known = picture.statuses.get(node);
-    const receiver =
-      known !== undefined && known.atMs > state.sinceMs ? known.status.replica?.receiver : "off";
-    const runs = receiver === "on" || receiver === "connecting";
-    if (runs && reachable(picture, node, state.sinceMs, now, s) === true)
+    if (declared.nodes[node] === undefined || known === undefined || known.atMs <= state.sinceMs) continue;
+    if (serverUuid !== "" && serverUuid !== known.status.serverUuid) continue;
+    if (reachable(picture, node, state.sinceMs, now, s) !== true) continue;
+    const receiver = known.status.replica?.receiver;
+    if (receiver === "on" || receiver === "connecting")
       return { node, reason: `${node} is back and its receiver runs.` };
+    // As a rule it is led home before that. One that is not (a downtime, no policy.rejoin) can be asked all the same, and followed with.
+    const sinceMs = picture.astraySince.get(node);
+    if (sinceMs !== undefined && now - sinceMs >= GONE_MS)
+      return { node, reason: `${node} is back and can be asked.` };
   }
   const members = ackersOf(declared, state.value.primary, notCounted(state.value));
   for (const node of members) {
+    // An operation has it in hand, and knows why it is away.
+    if (node === state.value.operation?.node) continue;
     const sinceMs = goneSince(picture, node, now, s);
     if (sinceMs === null || now - sinceMs < GONE_MS || !othersFollow(picture, members, node, now, s))
       continue;
@@ -46,11 +52,14 @@ function goneSince(picture: Picture, node: string, now: number, s: VoteSettings)
   if (known?.status.skipReplicaStart !== true) return null;
   const live = liveProbers(picture, now, s);
   const seen = [...(picture.seen.get(node) ?? [])].filter(([prober]) => live.has(prober));
-  // Each prober that lives finds nobody who listens, and has looked twice.
+  // Each prober that lives finds nobody who listens, has looked twice, and since the state last changed.
   const gone =
     seen.length > 0 &&
     seen.length === live.size &&
-    seen.every(([, { sample }]) => sample.outcome === "refused" && sample.attempts >= 2);
+    seen.every(
+      ([, { sample, atMs }]) =>
+        atMs > (picture.state?.sinceMs ?? 0) && sample.outcome === "refused" && sample.attempts >= 2,
+    );
   return gone ? known.atMs : null;
 }
 

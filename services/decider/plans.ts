@@ -3,7 +3,7 @@
  * order into the plan first decides which one it is, and that one can run once only.
  */
 import { BatonError, type Planned } from "@baton/contracts";
-import { heldByHand, utc } from "@baton/protocol";
+import { endOf, heldByHand, utc } from "@baton/protocol";
 import { nowUnixMs } from "./brakes.ts";
 import { planOrder } from "./commands/switchover.ts";
 import type { Order } from "./decide.ts";
@@ -92,7 +92,7 @@ function carryOut(
     byPerson: true,
   };
   const name = operationName(plan.cluster, order);
-  if (state.value.operation?.id === name || state.value.last?.id === name) return { do: "forget" };
+  if (state.value.operation?.id === name || endOf(state.value, name) !== null) return { do: "forget" };
   // The order can run no more. Whether it did before the state went on cannot be told from here, so it is not made again.
   if (state.revision !== stateRevision)
     return skip(`${plan.cluster} changed at that very moment; baton history says whether ${name} ran`);

@@ -216,6 +216,8 @@ export async function whoHolds(
   leaving: readonly string[] = [],
 ): Promise<Holders> {
   const found: Holders = { holders: [], lacking: {}, receiving: [], away: {} };
+  for (const [parked, { why }] of Object.entries(op.state.parked ?? {}))
+    if (parked !== node && op.declared.nodes[parked] !== undefined) found.away[parked] = `parked: ${why}`;
   const out = new Set([node, op.state.primary, ...notCounted(op.state), ...leaving]);
   await Promise.all(
     Object.keys(op.declared.nodes)

@@ -8,6 +8,7 @@ import {
   declined,
   describeWindow,
   downtimeOf,
+  endOf,
   heldBack,
   notCounted,
   ORDER_VALID_MS,
@@ -44,7 +45,7 @@ export type Entry = "fresh" | "take-over" | "ended" | "too-late";
 /** How the intent stands to the state as it is now. Pure. */
 export function entryOf(intent: Intent, found: Found): Entry {
   if (found !== null && found.value.operation?.id === intent.operation) return "take-over";
-  if (found !== null && found.value.last?.id === intent.operation) return "ended";
+  if (found !== null && endOf(found.value, intent.operation) !== null) return "ended";
   if ((found?.revision ?? 0) === intent.stateRevision) return "fresh";
   return "too-late";
 }
@@ -280,6 +281,16 @@ const REIGN_CHANGING: ReadonlySet<OperationKind> = new Set<OperationKind>([
   "split-brain",
 ]);
 
+/** Another reign has begun since this operation ended, or is about to. */
+function reignedSince({ earlier = [], last, operation, phase }: ClusterState, intent: Intent): boolean {
+  const ends = [...earlier, ...(last === null ? [] : [last])];
+  const after = ends.slice(ends.findIndex(({ id }) => id === intent.operation) + 1);
+  return (
+    after.some(({ kind }) => REIGN_CHANGING.has(kind)) ||
+    (phase !== "steady" && operation !== null && REIGN_CHANGING.has(operation.kind))
+  );
+}
+
 /** An executor that died right after its last compare-and-set may have told nobody. What was told is not told twice. */
 async function tellAgain(
   intent: Intent,
@@ -287,15 +298,17 @@ async function tellAgain(
   declared: DeclaredCluster,
   ports: Ports,
 ): Promise<void> {
-  const op = new Operation(intent, declared, { value: state, revision: 0 }, ports, true);
-  // One that was rolled back, or a split brain after which the primary is who it was, has changed no reign.
-  if (!REIGN_CHANGING.has(intent.kind) || state.primary === intent.node) {
+  const atItsEnd = { ...state, operation: null, last: endOf(state, intent.operation) };
+  const op = new Operation(intent, declared, { value: atItsEnd, revision: 0 }, ports, true);
+  // One that was rolled back, or a split brain after which the primary is who it was, has changed no reign; of one that is over the state
+  // does not say any more who reigned.
+  if (!REIGN_CHANGING.has(intent.kind) || state.primary === intent.node || reignedSince(state, intent)) {
     op.tellEnd();
     await op.letGo(PUBLISH_MS);
     return;
   }
-  const told = reignEnded(intent, state);
-  op.event(primaryChanged(intent, state, declared));
+  const told = reignEnded(intent, atItsEnd);
+  op.event(primaryChanged(intent, atItsEnd, declared));
   op.event(told.event);
   op.alert(told.alert);
   await op.letGo(PUBLISH_MS);
