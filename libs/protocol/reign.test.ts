@@ -7,6 +7,7 @@ import {
   declined,
   degraded,
   end,
+  endOf,
   IllegalTransition,
   leaving,
   restored,
@@ -114,6 +115,15 @@ describe("reign", () => {
     expect(mend(twice, { kind: "rejoin", repair: "replica-writable" }).repairs).toHaveLength(3);
     const next = commit(claim(twice, intent(), "x1", 1, none), "n2", "u", 0);
     expect(end(next, "completed", null, 9).repairs).toEqual([]);
+  });
+  it("remembers how the last few operations ended, whichever ended since", () => {
+    let state = steady;
+    for (let i = 1; i <= 6; i++) {
+      const rejoin = intent({ kind: "rejoin", operation: `rejoin-shop-n2-${i}`, epoch: 1 });
+      state = end(claim(state, rejoin, "x1", i, none), i === 3 ? "rolled-back" : "completed", null, i);
+    }
+    const outcomes = [1, 2, 3, 4, 5, 6].map((i) => endOf(state, `rejoin-shop-n2-${i}`)?.outcome ?? null);
+    expect(outcomes).toEqual([null, "completed", "rolled-back", "completed", "completed", "completed"]);
   });
   it("counts takeovers", () => {
     expect(takeOver(claim(steady, intent(), "x1", 1, none), "x2").operation).toMatchObject({

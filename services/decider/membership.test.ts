@@ -9,7 +9,7 @@ import { Scene, uuid } from "./scene.testkit.ts";
 const SKIPS = { skipReplicaStart: true };
 
 /** Four nodes; the primary counts `clients`, n4 has just been read. */
-function scene(o: { acks?: number; n4?: Partial<NodeStatus>; policy?: object } = {}): Scene {
+function scene(o: { acks?: number; n4?: Partial<NodeStatus>; policy?: object | undefined } = {}): Scene {
   const s = new Scene(4, {}, o.acks ?? 1, o.policy);
   s.clients = 3;
   s.mark();
@@ -64,6 +64,13 @@ describe("a member", () => {
     pass(s, 8_000, found, probers, clients);
     expect(orders(s)).toEqual([]);
   });
+  it("is not while an operation has it in hand", () => {
+    const s = scene();
+    const operation = { id: "rebuild-shop-n4-2", kind: "rebuild", node: "n4" } as never;
+    s.steady({ phase: "mending", operation }, 2);
+    pass(s, 8_000, GONE);
+    expect(orders(s)).toEqual([]);
+  });
   it("is not while one of the probers has not looked", () => {
     const s = scene();
     s.calm("p1", "p-us");
@@ -79,8 +86,8 @@ const parkedN4 = {
 };
 
 describe("a parked member", () => {
-  const parked = () => {
-    const s = scene();
+  const parked = (policy?: object) => {
+    const s = scene({ policy });
     s.steady({ ...parkedN4 }, 2);
     pass(s, 1_000, GONE);
     return s;
@@ -106,6 +113,30 @@ describe("a parked member", () => {
       s.replica("n4", {}, "p1", SKIPS);
     }
     expect(orders(s)).toEqual(["membership n4"]);
+  });
+  it("counts again when it can be asked and nobody leads it home", () => {
+    const s = parked({ rejoin: false });
+    s.effects = [];
+    const back = { ...SKIPS, replica: null };
+    for (let i = 0; i < 6; i++) {
+      pass(s, 500, null, ["p1"], 2);
+      s.replica("n4", {}, "p1", back);
+    }
+    expect(orders(s)).toEqual([]);
+    for (let i = 0; i < 6; i++) {
+      pass(s, 500, null, ["p1"], 2);
+      s.replica("n4", {}, "p1", back);
+    }
+    expect(orders(s)).toEqual(["membership n4"]);
+  });
+  it("does not count again when another server answers at its address", () => {
+    const s = parked();
+    s.effects = [];
+    for (let i = 0; i < 12; i++) {
+      pass(s, 500, null, ["p1"], 2);
+      s.replica("n4", {}, "p1", { ...SKIPS, replica: null, serverUuid: uuid("n9") });
+    }
+    expect(orders(s)).toEqual([]);
   });
   it("that acknowledges all the same leaves nothing proven", () => {
     const s = parked();

@@ -93,7 +93,10 @@ async function fenced(op: Operation): Promise<Fence> {
 
 it("another server at the old primary's address is neither shut nor counted as fenced", async () => {
   const gone = "ffffffff-0000-0000-0000-000000000009";
-  const result = await fenced(operation(gone));
+  const op = operation(gone);
+  // It answers before the others, so that it is asked: later than the fence nobody is.
+  await op.hand("n1", 5_000);
+  const result = await fenced(op);
   expect([...result.stopped.keys()].sort()).toEqual(["n2", "n3"]);
   expect(result.primary).toBeNull();
   await expect.poll(() => result.failed.get("n1")).toContain("another server answers");
