@@ -172,6 +172,26 @@ describe("replicas", () => {
     expect(codes(judge(without))).toEqual([]);
   });
 
+  it("that are taken out leave first, unless they count no more, keep their server, or a person says otherwise", () => {
+    const without = cluster({ n1: 1, n2: 2 });
+    const known = (more: object) => ({
+      declared: cluster({ n1: 1, n2: 2, n3: 3 }),
+      state: { ...state, ...more } as never,
+      uuids: own,
+    });
+    const parked = {
+      n3: { serverUuid: uuid(3), startedUnixS: 1, sinceUnixMs: 1, byPerson: false, why: "gone" },
+    };
+    expect(judge(without).leaving).toEqual(["n3"]);
+    expect(judge(without, { at: { h3: away }, by: "up" }).leaving).toEqual(["n3"]);
+    expect(judge(cluster({ n1: 1, n2: 2, n3: 3 })).leaving).toEqual([]);
+    expect(judge(cluster({ n1: 1, n2: 2, other: 3 })).leaving).toEqual([]);
+    expect(judge(without, { before: known({ parked }) }).leaving).toEqual([]);
+    expect(judge(without, { before: known({ quarantined: ["n3"] }) }).leaving).toEqual([]);
+    expect(judge(without, { force: true }).leaving).toEqual([]);
+    expect(judge(without, { new: true }).leaving).toEqual([]);
+  });
+
   it("one server by a second name is refused; where it was so already it is only said", () => {
     expect(codes(judge(cluster({ n1: 1, n2: 2, n3: 3, n4: 4 }), { at: { h4: server(2) } }))).toContain(
       "E_CONFIG_DUPLICATE_NODE",

@@ -3,7 +3,7 @@
  * wrong servers makes Baton shut a healthy primary, or somebody else's server, and do so by its own rules.
  */
 import { BatonError, type ClusterState, type DeclaredCluster, type ErrorCode } from "@baton/contracts";
-import { type ClusterHistory, heldBy, historyOf, isForeign } from "@baton/protocol";
+import { type ClusterHistory, heldBy, historyOf, isForeign, notCounted } from "@baton/protocol";
 import type { ServerAnswer } from "./ask-servers.ts";
 
 /** What is known of a cluster in NATS. */
@@ -34,6 +34,8 @@ export interface Judgement {
   accepted: Record<string, string>;
   /** Foreign servers, and how many transactions each would lose. */
   foreign: Map<string, number>;
+  /** Who is taken out and counts as a member: it stays declared until it has left. */
+  leaving: string[];
 }
 
 export function judgeDeclaration(facts: DeclarationFacts): Judgement {
@@ -82,6 +84,7 @@ export function judgeDeclaration(facts: DeclarationFacts): Judgement {
     warnings,
     accepted,
     foreign: new Map([...foreign].filter(([, f]) => !f.empty).map(([node, f]) => [node, f.transactions])),
+    leaving: whoLeaves(facts),
   };
 }
 
@@ -399,6 +402,16 @@ function unreachable(facts: DeclarationFacts, fresh: readonly string[], warnings
     warnings.push(error.message);
     return [];
   });
+}
+
+/** Not whose acks prove nothing, who counts no more as it is, or who only gets another name. */
+function whoLeaves({ wanted, before, answers, force }: DeclarationFacts): string[] {
+  const { state, uuids } = before;
+  if (state === null || force || wanted.policy.durability === "available") return [];
+  const out = [state.primary, ...notCounted(state)];
+  const stays = (node: string) =>
+    [...answers.values()].some((a) => a.status !== null && a.status.serverUuid === uuids.get(node));
+  return removedNodes(wanted, before.declared).filter((node) => !out.includes(node) && !stays(node));
 }
 
 /** Who is taken out may hold alone what it acknowledged: as many as a write waits for must follow the primary without it. */

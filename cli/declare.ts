@@ -5,6 +5,7 @@ import { BatonError, type Config, type DeclaredCluster } from "@baton/contracts"
 import { accessTo } from "@baton/runtime";
 import { askServers, type ServerAnswer } from "./ask-servers.ts";
 import { changedNodes, judgeDeclaration, type KnownCluster, removedNodes } from "./declaration-rules.ts";
+import { type Leaving, withLeaving } from "./take-leave.ts";
 
 export interface Change {
   cluster: string;
@@ -37,8 +38,10 @@ export interface DeclarationPlan {
   warnings: string[];
   /** Foreign servers, and how many transactions each would lose. */
   foreign: Map<string, number>;
-  /** Writes it. @throws BatonError the refusals, or E_CONFLICT */
-  write(): Promise<void>;
+  /** Who is taken out and counts until it has left: cluster → nodes. */
+  leaving: Map<string, string[]>;
+  /** Writes it, and says what is to be waited for (take-leave.ts). @throws BatonError the refusals, or E_CONFLICT */
+  write(): Promise<Leaving[]>;
 }
 
 /** Reads the nodes wherever names or addresses change, and judges (declaration-rules.ts). Nothing is written yet. */
@@ -68,8 +71,9 @@ export async function planDeclaration(bus: Bus, config: Config, o: DeclareOption
     refusals: [],
     warnings: [],
     foreign: new Map(),
+    leaving: new Map(),
   };
-  const puts: DeclaredCluster[] = [];
+  const puts: { next: DeclaredCluster; before: DeclaredCluster | null }[] = [];
   const pruned: string[] = [];
   for (const [cluster, declared] of wanted) {
     const before = known.get(cluster) ?? nothing;
@@ -85,10 +89,11 @@ export async function planDeclaration(bus: Bus, config: Config, o: DeclareOption
     plan.refusals.push(...judged.refusals);
     plan.warnings.push(...judged.warnings);
     for (const [node, size] of judged.foreign) plan.foreign.set(node, size);
-    const { accepted } = judged;
+    const { accepted, leaving } = judged;
     const next = Object.keys(accepted).length === 0 ? declared : { ...declared, accepted };
     const details = before.declared === null ? [] : differences(before.declared, next);
-    if (before.declared === null || details.length > 0) puts.push(next);
+    if (before.declared === null || details.length > 0) puts.push({ next, before: before.declared });
+    if (leaving.length > 0) plan.leaving.set(cluster, leaving);
     const what = before.declared === null ? "added" : details.length > 0 ? "changed" : "same";
     plan.changes.push({ cluster, what, details });
   }
@@ -120,7 +125,13 @@ export async function planDeclaration(bus: Bus, config: Config, o: DeclareOption
       });
     }
     // Nobody races for this bucket: the last `apply` counts.
-    for (const next of puts) await bucket.put(next.cluster, next);
+    const left: Leaving[] = [];
+    for (const { next, before } of puts) {
+      const nodes = plan.leaving.get(next.cluster) ?? [];
+      const revision = await bucket.put(next.cluster, withLeaving(next, before, nodes));
+      if (nodes.length > 0) left.push({ cluster: next.cluster, nodes, without: next, revision });
+    }
+    return left;
   };
   return { ...plan, write };
 }
@@ -130,10 +141,10 @@ export async function declare(
   bus: Bus,
   config: Config,
   o: DeclareOptions,
-): Promise<Pick<DeclarationPlan, "changes" | "warnings">> {
+): Promise<Pick<DeclarationPlan, "changes" | "warnings"> & { leaving: Leaving[] }> {
   const plan = await planDeclaration(bus, config, o);
-  await plan.write();
-  return plan;
+  const leaving = await plan.write();
+  return { ...plan, leaving };
 }
 
 /** Several refusals are one error: the first one's code, all their words. */

@@ -11,6 +11,7 @@ import { type Change, declare } from "./declare.ts";
 import { type EmbeddedNats, startEmbeddedNats } from "./embedded-nats.ts";
 import { type Exit, Program } from "./program.ts";
 import { openBus } from "./reach.ts";
+import { takeLeave } from "./take-leave.ts";
 import { type LogEntry, parseLogLine, parseNatsLine } from "./view/log-line.ts";
 
 const REPOSITORY = resolve(import.meta.dirname, "..");
@@ -297,8 +298,10 @@ export class System {
       },
     });
     this.#stopping.signal.addEventListener("abort", stopWatching, { once: true });
-    const { changes, warnings } = await declare(bus, this.#o.config, { by: "up" });
+    const { changes, warnings, leaving } = await declare(bus, this.#o.config, { by: "up" });
     this.#o.onDeclared?.(changes, warnings);
+    // Its deciders start only now; what has not left when it ends stays declared as leaving, and the next start goes on.
+    for (const of of leaving) void takeLeave(bus, of, this.#stopping.signal).catch(() => undefined);
     return bus;
   }
 

@@ -1,9 +1,12 @@
 /**
  * Four nodes, one ack. Expectation: a replica whose server is gone is waited for no more, so that the primary's death right after it loses
  * nothing and is no reason to refuse; one that only hangs goes on counting, until a person says otherwise; both count again when they are back.
+ * One that is taken out of the declaration counts until others hold what it holds.
  */
 import { execFile } from "node:child_process";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { DeclaredCluster } from "@baton/contracts";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Stage, startStage } from "./stage.ts";
 
@@ -107,6 +110,98 @@ it("a replica that hangs goes on counting; a person's word takes it out, and it 
   expect(await parked()).toEqual([]);
   const report = await writer.stop();
   expect(report).toMatchObject({ lost: [], split: [] });
+});
+
+const declared = async () => (await stage.bus.bucket("baton_clusters").get("shop"))?.value as DeclaredCluster;
+
+/** As a person writes it into baton.yaml. */
+async function apply(nodes: DeclaredCluster["nodes"]): Promise<{ code: number; said: string }> {
+  const { lab } = stage;
+  const file = join(lab.dir, "apply.yaml");
+  const config = {
+    nats: { url: lab.nats.urls },
+    mysql: { ...lab.accounts.baton, replication: lab.accounts.repl },
+    clusters: { shop: { nodes, policy: (await declared()).policy } },
+  };
+  await writeFile(file, JSON.stringify(config), { mode: 0o600 });
+  const main = join(import.meta.dirname, "../cli/main.ts");
+  return new Promise((done) => {
+    execFile(process.execPath, [main, "apply", "-c", file], { timeout: 60_000 }, (error, stdout, stderr) =>
+      done({ code: error ? Number(error.code ?? -1) : 0, said: stdout + stderr }),
+    );
+  });
+}
+
+it("a replica that is taken out counts until it has left, acknowledges nothing then and replicates on; taken in, it counts again", async () => {
+  const { primary } = await stage.whole();
+  const node = ["n1", "n2", "n3", "n4"].find((n) => n !== primary) as string;
+  const { nodes } = await declared();
+  const { [node]: _, ...without } = nodes;
+  const lab = stage.lab.node(node);
+  const writer = stage.lab.writer();
+  await stage.until("writes flow", () => (writer.acknowledged() > 50 ? true : null));
+
+  lab.hang();
+  await stage.until("nobody reaches it", async () =>
+    (await stage.status()).nodes.find((n) => n.node === node)?.outcome !== "ok" ? true : null,
+  );
+  const early = await apply(without);
+  expect(early.said).toMatch(
+    new RegExp(`! ${node} still counts in shop: it cannot be asked .*baton forget shop`),
+  );
+  expect(early.code).toBe(0);
+  expect(await declared()).toMatchObject({ leaving: [node], nodes: { [node]: { promotion: "never" } } });
+  expect(await memberOf(node)).toMatchObject({ counts: true });
+  expect((await stage.status()).failover).toMatchObject({ possible: false, refusal: "ackers-unreachable" });
+
+  lab.resume();
+  await stage.event("member-left", (e) => e.node === node);
+  const done = await apply(without);
+  expect(done.said).toContain(`nodes.${node}: removed`);
+  expect(done.code).toBe(0);
+  expect(Object.keys((await declared()).nodes)).toEqual(Object.keys(without));
+  expect((await declared()).leaving).toBeUndefined();
+  const semi = async () =>
+    (await lab.query("SHOW STATUS LIKE 'Rpl_semi_sync_replica_status'"))[0]?.Value as string;
+  expect(await semi()).toBe("OFF");
+  const behind = writer.acknowledged();
+  await stage.until("it replicates on", async () => {
+    const [row] = await lab.query<{ n: number }>("SELECT COUNT(*) n FROM app.writes");
+    return Number(row?.n) > behind ? true : null;
+  });
+
+  // Longer than an acker that nobody knows takes to be told.
+  const untilMs = performance.now() + 5_000;
+  await stage.until("five seconds", () => (performance.now() > untilMs ? true : null));
+  expect(await stage.status()).toMatchObject({
+    diagnosis: { code: "healthy" },
+    failover: { possible: true },
+  });
+  // What it gets and others do not is errant when it is taken in again: nothing is to be under way.
+  const report = await writer.stop();
+  expect(report).toMatchObject({ lost: [], split: [] });
+  const executed = async (name: string) =>
+    (await stage.lab.node(name).query<{ g: string }>("SELECT @@gtid_executed g"))[0]?.g;
+  await stage.until("all hold the same", async () => {
+    const sets = await Promise.all(Object.keys(nodes).map(executed));
+    return new Set(sets).size === 1 ? true : null;
+  });
+  await stage.lab.node(primary as string).kill();
+  const moved = await stage.event("primary-changed", (e) => e.previous === primary);
+  expect(Object.keys(without)).toContain(moved.primary?.node);
+  await stage.bringHome(primary as string);
+
+  const back = await apply(nodes);
+  expect(back.code).toBe(0);
+  await stage.whole();
+  expect(await memberOf(node)).toMatchObject({ counts: true });
+  expect(await semi()).toBe("ON");
+
+  const again = await apply(without);
+  expect(again.said).toContain(`● ${node} has left shop: it acknowledges nothing any more`);
+  expect(Object.keys((await declared()).nodes)).toEqual(Object.keys(without));
+  expect((await apply(nodes)).code).toBe(0);
+  await stage.whole();
 });
 
 it("with two replicas and the primary gone nothing is done by itself; a person goes on with whom is left", async () => {

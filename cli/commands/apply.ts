@@ -1,10 +1,12 @@
 /** `baton apply`. */
 import { createInterface } from "node:readline/promises";
+import type { Bus } from "@baton/bus";
 import { BatonError, type Config } from "@baton/contracts";
 import { configFile, withClusters } from "../config-file.ts";
 import { type Change, type DeclarationPlan, planDeclaration } from "../declare.ts";
 import { Exit } from "../failure.ts";
 import { chooseNats, natsOf, reachBus } from "../reach.ts";
+import { type Leaving, takeLeave } from "../take-leave.ts";
 import { type Paint, paint, wantsColour } from "../view/colour.ts";
 
 interface Options {
@@ -38,8 +40,10 @@ export async function apply(o: Options): Promise<void> {
     if (asks && process.stdin.isTTY && process.stdout.isTTY)
       plan = await judge(await typedSize(o.forceJoin as string, size));
     const p = paint(wantsColour(process.stdout, process.env));
-    if (o.dryRun !== true && (plan.refusals.length === 0 || o.json)) await plan.write();
+    const written = o.dryRun !== true && (plan.refusals.length === 0 || o.json);
+    const leaving = written ? await plan.write() : [];
     tell(plan, o, p);
+    for (const of of leaving) await sayLeave(bus, of, o, p);
     if (plan.refusals.length === 0) return;
     if (o.dryRun === true) throw new Exit(1);
     console.log("Nothing is written:");
@@ -47,6 +51,31 @@ export async function apply(o: Options): Promise<void> {
     await plan.write();
   } finally {
     await bus.drain();
+  }
+}
+
+/** Half a second where all is well. */
+const LEAVE_MS = 15_000;
+
+async function sayLeave(bus: Bus, leaving: Leaving, o: Options, p: Paint): Promise<void> {
+  const { cluster, nodes } = leaving;
+  const still = await takeLeave(bus, leaving, AbortSignal.timeout(LEAVE_MS));
+  const say = (line: string) => (o.json ? console.error(line) : console.log(line));
+  for (const node of nodes.filter((name) => !still.includes(name)))
+    say(`${p.green("●")} ${node} has left ${cluster}: it acknowledges nothing any more`);
+  if (still.length === 0) return;
+  const view = await bus.command("status", { cluster }, { timeoutMs: LEAVE_MS }).catch(() => null);
+  for (const node of still) {
+    const of = view?.clusters[0]?.nodes.find((n) => n.node === node);
+    const why =
+      view === null
+        ? "no decider answers; it leaves when one runs"
+        : of?.outcome === "ok"
+          ? (of.member?.why ?? "nothing is known of it")
+          : `it cannot be asked (${of?.outcome ?? "never seen"}). If it does not come back: baton forget ${cluster} ${node} --reason WHY`;
+    say(
+      `${p.yellow("!")} ${node} still counts in ${cluster}: ${why}. baton members ${cluster} shows it; baton apply again ends it.`,
+    );
   }
 }
 
@@ -86,6 +115,10 @@ function tell(plan: DeclarationPlan, o: Options, p: Paint): void {
   for (const line of changeLines(plan.changes, p)) console.log(line);
   for (const warning of plan.warnings) console.log(`${p.yellow("!")} ${warning}`);
   if (!o.dryRun) return;
+  for (const [cluster, nodes] of plan.leaving)
+    console.log(
+      `${p.yellow("!")} ${nodes.join(", ")} would leave ${cluster} first: until others hold what it holds it counts`,
+    );
   for (const refusal of plan.refusals) console.log(`${p.red("×")} ${refusal.line()}`);
   console.log(
     plan.refusals.length > 0

@@ -127,5 +127,11 @@ export const DeclaredCluster = Cluster.extend({
     .describe(
       "node → server_uuid of a server whose own data were given up when it was declared: it held nothing, or a person said so",
     ),
+  leaving: z
+    .array(Name)
+    .optional()
+    .describe(
+      "nodes that a person has taken out and that are still declared: each counts until it has stopped acknowledging and others hold what it holds",
+    ),
 });
 export type DeclaredCluster = z.infer<typeof DeclaredCluster>;

@@ -161,6 +161,7 @@ export const StepName = z.enum([
   "resume",
   "dump",
   "park",
+  "leave",
 ]);
 export type StepName = z.infer<typeof StepName>;
 
@@ -205,6 +206,7 @@ export const EventType = z.enum([
   "nats-lost-data",
   "member-parked",
   "member-counted",
+  "member-left",
 ]);
 export type EventType = z.infer<typeof EventType>;
 

@@ -133,7 +133,11 @@ export const ParkedMember = kept({
     .nullable()
     .describe("the start of its server that has ended; null: not known"),
   sinceUnixMs: UnixMs,
-  byPerson: z.boolean().describe("`baton forget`; else Baton has seen that its process is gone"),
+  byPerson: z
+    .boolean()
+    .describe(
+      "`baton forget`, or taken out of the declaration; else Baton has seen that its process is gone",
+    ),
   why: z.string().max(500),
 });
 export type ParkedMember = z.infer<typeof ParkedMember>;

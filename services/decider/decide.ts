@@ -30,7 +30,7 @@ import { epochFaultNow, remember, stateToPutBack } from "./epoch.ts";
 import { isForeignNode, mismatchNow } from "./identity.ts";
 import { type DueVouch, looksForLedger, vouchesDue } from "./ledger.ts";
 import { markDue, noteHistory, provesSoon } from "./mark.ts";
-import { membershipWish } from "./membership.ts";
+import { isLeaving, membershipWish } from "./membership.ts";
 import { awaken, fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { mayMend, newlyLimited, noteFaults, standingFaults } from "./repairs.ts";
@@ -337,7 +337,7 @@ function announce(picture: Picture, verdict: Verdict, now: number, s: Settings):
 function mayOrder(picture: Picture, order: Order, now: number): boolean {
   if (order.kind === "adopt") return !adoptionHeldBack(picture, now);
   // Who counts is no matter of the node that a person has in hand: nothing is done to it.
-  if (order.kind === "membership") return heldBackNow(picture, now) === null;
+  if (order.kind === "membership") return order.byPerson === true || heldBackNow(picture, now) === null;
   return heldBackNow(picture, now) === null && downtimeNow(picture, order.node, now) === null;
 }
 
@@ -387,6 +387,7 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   const faults = standingFaults(picture, now);
   const wishFor = (wanted: (node: string) => boolean): Order | null => {
     for (const [node, since] of rejoins ? picture.astraySince : []) {
+      if (isLeaving(picture, node)) continue;
       if (!wanted(node) || node === state.operation?.node || downtimeNow(picture, node, now) !== null)
         continue;
       const known = picture.statuses.get(node);
@@ -397,7 +398,8 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
         return order("rejoin", node, `${node} is not where it belongs: ${astray.why}.`);
     }
     for (const fault of faults) {
-      if (!wanted(fault.node) || !fault.unasked || !mayTry(fault.by)) continue;
+      if (!wanted(fault.node) || isLeaving(picture, fault.node) || !fault.unasked || !mayTry(fault.by))
+        continue;
       if (mayMend(picture, fault.code, fault.node, now) === "auto")
         return order(fault.by, fault.node, `${fault.found}.`, fault.code);
     }
@@ -410,7 +412,9 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   const node = nodeToRebuild(picture, now, s);
   if (node !== null) return order("rebuild", node, `${node} is quarantined and is to be rebuilt.`);
   const member = membershipWish(picture, now, s);
-  return member !== null && mayTry("membership") ? order("membership", member.node, member.reason) : null;
+  if (member === null || !mayTry("membership")) return null;
+  const { node: of, reason, byPerson = false } = member;
+  return { ...order("membership", of, reason), byPerson };
 }
 
 /** Operations are named by their kind, cluster, node and the revision that they left. */
@@ -441,7 +445,8 @@ function nodeToRebuild(picture: Picture, now: number, s: Settings): string | nul
   for (const node of quarantined) {
     const known = picture.statuses.get(node);
     if (known === undefined || known.atMs <= state.sinceMs || !statuses.has(node)) continue;
-    if (downtimes.has(node) || isForeignNode(picture, node, known.status)) continue;
+    if (downtimes.has(node) || isLeaving(picture, node) || isForeignNode(picture, node, known.status))
+      continue;
     // It has nothing to be rebuilt with: a person does it.
     if (known.status.flavour === "mariadb") continue;
     const begun = unbuilt?.[node] !== undefined;

@@ -8,6 +8,7 @@ import { unseenNow } from "./durability.ts";
 import { describeEpochFault, epochFaultNow } from "./epoch.ts";
 import { mismatchNow, ownNodes } from "./identity.ts";
 import { lostNow, markNow, undeclaredNow, unproven } from "./mark.ts";
+import { hasLeft } from "./membership.ts";
 import { type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
 import { standingFaults } from "./repairs.ts";
@@ -344,7 +345,7 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
       problems.push({ code: fault.code, node: fault.node, text: fault.found });
   const executed = primaryExecuted(picture, primary);
   for (const node of Object.keys(picture.declared?.nodes ?? {})) {
-    if (node === primary) continue;
+    if (node === primary || hasLeft(picture, node)) continue;
     const inHand = downtimeNow(picture, node, now) !== null;
     for (const code of nodeProblems(picture, node, executed, now, s))
       if (!inHand || code === "replica-writable")

@@ -146,6 +146,54 @@ describe("a parked member", () => {
   });
 });
 
+describe("a member that a person took out of the declaration", () => {
+  const leaving = (more: object = {}, found?: Partial<Sample>) => {
+    const s = scene({ policy: { mode: "observe", ...more } });
+    if (found !== undefined) pass(s, 2_000, found);
+    const declared = s.picture.declared as NonNullable<typeof s.picture.declared>;
+    s.feed({ type: "declared", declared: { ...declared, leaving: ["n4"] } });
+    return s;
+  };
+  const seen = (s: Scene, more: Partial<NodeStatus> = {}) => {
+    for (let i = 0; i < 6; i++) {
+      pass(s, 500, null, ["p1"], 3);
+      s.replica("n4", {}, "p1", { ...SKIPS, ...more });
+    }
+  };
+  it("is asked to leave, whatever the mode, and counts until then", () => {
+    const s = leaving();
+    seen(s);
+    expect(s.orders()).toEqual(["membership n4"]);
+    expect(describeMember(s.picture, "n4", s.now)).toMatchObject({
+      counts: true,
+      why: expect.stringMatching(/^taken out of the declaration: it may acknowledge until/),
+    });
+  });
+  it("also where its acks are not needed for a proof", () => {
+    const s = leaving({ durability: "available" });
+    seen(s);
+    expect(s.orders()).toEqual(["membership n4"]);
+  });
+  it("is waited for while nobody reaches it", () => {
+    const silent: Partial<Sample> = { outcome: "timeout-connect", attempts: 9, silentMs: 9_000 };
+    const s = leaving({}, silent);
+    pass(s, 8_000, silent);
+    expect(s.orders()).toEqual([]);
+  });
+  it("has left when the state says so: it is neither led home nor a problem", () => {
+    const s = leaving({ mode: "auto" });
+    s.steady({ ...parkedN4 }, 2);
+    s.effects = [];
+    seen(s, { replica: null });
+    expect(s.orders()).toEqual([]);
+    expect(s.code()).toBe("healthy");
+    expect(describeMember(s.picture, "n4", s.now)).toMatchObject({
+      counts: false,
+      why: expect.stringMatching(/^left at /),
+    });
+  });
+});
+
 describe("baton forget", () => {
   const ask = (s: Scene, node: string, dryRun = false) =>
     planForget(

@@ -10,17 +10,34 @@ import { follows, liveProbers, reachable, reachedStatuses, type VoteSettings } f
 /** A server that is restarted comes back within this time, as a rule; and what it acknowledged last has long been committed. */
 const GONE_MS = 3_000;
 
+/** A person has taken it out: it is led nowhere, and counts until it has left. */
+export function isLeaving({ declared }: Pick<Picture, "declared">, node: string): boolean {
+  return declared?.leaving?.includes(node) === true;
+}
+
+/** It has left, and is declared only until `baton apply` ends. */
+export function hasLeft(picture: Picture, node: string): boolean {
+  return isLeaving(picture, node) && picture.state?.value.parked?.[node] !== undefined;
+}
+
 /** The first node whose membership is to change, and why; null: each counts as it should. */
 export function membershipWish(
   picture: Picture,
   now: number,
   s: VoteSettings,
-): { node: string; reason: string } | null {
+): { node: string; reason: string; byPerson?: true } | null {
   const { declared, state } = picture;
-  if (declared === null || state === null || mayLose(declared, state.value)) return null;
+  if (declared === null || state === null) return null;
+  for (const node of declared.leaving ?? []) {
+    if (notCounted(state.value).includes(node) || node === state.value.operation?.node) continue;
+    if (reachable(picture, node, state.sinceMs, now, s) === true)
+      return { node, reason: `${node} was taken out of the declaration.`, byPerson: true };
+  }
+  if (mayLose(declared, state.value)) return null;
   for (const [node, { serverUuid }] of Object.entries(state.value.parked ?? {})) {
     const known = picture.statuses.get(node);
-    if (declared.nodes[node] === undefined || known === undefined || known.atMs <= state.sinceMs) continue;
+    if (declared.nodes[node] === undefined || isLeaving(picture, node)) continue;
+    if (known === undefined || known.atMs <= state.sinceMs) continue;
     if (serverUuid !== "" && serverUuid !== known.status.serverUuid) continue;
     if (reachable(picture, node, state.sinceMs, now, s) !== true) continue;
     const receiver = known.status.replica?.receiver;
@@ -100,9 +117,17 @@ export function describeMember(
   if (state === undefined || node === state.primary) return null;
   if (state.quarantined.includes(node)) return { counts: false, why: "quarantined: it acknowledges nothing" };
   const parked = state.parked?.[node];
+  if (isLeaving(picture, node) && parked === undefined)
+    return {
+      counts: true,
+      why: "taken out of the declaration: it may acknowledge until it has been asked to stop and others hold what it holds",
+    };
   if (parked !== undefined) {
     const at = new Date(parked.sinceUnixMs).toISOString().slice(0, 19).replace("T", " ");
-    return { counts: false, why: `parked since ${at} UTC: ${parked.why}` };
+    return {
+      counts: false,
+      why: isLeaving(picture, node) ? `left at ${at} UTC` : `parked since ${at} UTC: ${parked.why}`,
+    };
   }
   const known = picture.statuses.get(node);
   const away = known === undefined || now - known.atMs > GONE_MS;
