@@ -59,6 +59,23 @@ describe("a dead primary", () => {
     ).toBe(true);
   });
 
+  it("is asked about again soon when nothing comes in meanwhile, and not for ever", () => {
+    const s = calmCluster();
+    const looks = () => s.effects.filter((e) => e.type === "look-now").length;
+    s.refused("n1");
+    const [first] = s.effects.filter((e) => e.type === "look-now").slice(-1);
+    expect(first?.againMs).toBeGreaterThan(0);
+    const before = looks();
+    for (let i = 1; i <= 10; i++) {
+      s.now += first?.againMs ?? 0;
+      s.feed({ type: "tick", nowUnixMs: s.unixMs });
+      expect(looks()).toBe(before + i);
+    }
+    s.now += 1_000;
+    s.feed({ type: "tick", nowUnixMs: s.unixMs });
+    expect(looks()).toBe(before + 10);
+  });
+
   it("orders once from one state, and again only after a refused try and its pause", () => {
     const s = calmCluster();
     s.refused("n1");

@@ -33,7 +33,7 @@ import { markDue, noteHistory, provesSoon } from "./mark.ts";
 import { isLeaving, membershipWish } from "./membership.ts";
 import { awaken, fold, forgetGone, type Input, type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
-import { mayMend, newlyLimited, noteFaults, standingFaults } from "./repairs.ts";
+import { mayMend, newlyLimited, noteFaults, pressing, standingFaults } from "./repairs.ts";
 import {
   findingOfServer,
   inDoubt,
@@ -76,7 +76,8 @@ export interface Order {
 }
 
 export type Effect =
-  | { type: "look-now"; reason: string }
+  /** `againMs`: the evidence may come in at any moment; unless something comes by then, it is asked again. */
+  | { type: "look-now"; reason: string; againMs?: number }
   | { type: "diagnosed"; diagnosis: Diagnosis }
   | { type: "order"; order: Order }
   /** In mode `advise`: what Baton would do now. */
@@ -98,6 +99,8 @@ export type Effect =
 /** Between two requests to look now while the evidence is incomplete: an answer takes about 2 ms. */
 const LOOK_AGAIN_MS = 15;
 const LOOK_FOR_PROOF_MS = 250;
+/** A node that accepts writes beside the primary is shut when it was seen so for a tenth of a second. */
+const LOOK_AT_PEN_MS = 30;
 /** After so long the probers' own pace is as good as asking. */
 const LOOK_HARD_FOR_MS = 500;
 /** A node must be out of place for so long: reads that are under way during a change of reign settle in this time. */
@@ -143,6 +146,11 @@ export function decide(
       picture = { ...picture, lookedMs: now };
       effects.push(look);
     }
+  }
+  const pen = pressing(picture, now);
+  if (pen !== null && now - picture.lookedMs >= LOOK_AT_PEN_MS) {
+    picture = { ...picture, lookedMs: now };
+    effects.push({ type: "look-now", reason: `${pen.found}: seen once`, againMs: LOOK_AT_PEN_MS + 1 });
   }
   if (provesSoon(picture, now) && now - picture.history.askedMs >= LOOK_FOR_PROOF_MS) {
     picture = { ...picture, history: { ...picture.history, askedMs: now } };
@@ -248,7 +256,8 @@ function lookAgain(picture: Picture, now: number): Effect | null {
   )
     return null;
   if (now - picture.lookedMs < LOOK_AGAIN_MS) return null;
-  return { type: "look-now", reason: `${picture.state?.value.primary ?? "the primary"} is suspect` };
+  const reason = `${picture.state?.value.primary ?? "the primary"} is suspect`;
+  return { type: "look-now", reason, againMs: LOOK_AGAIN_MS + 1 };
 }
 
 function noteBaseline(picture: Picture, verdict: Verdict | null, now: number, s: Settings): Picture {

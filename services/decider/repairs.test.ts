@@ -158,6 +158,36 @@ describe("cooldown and limit", () => {
   });
 });
 
+describe("a former primary that wakes and accepts writes", () => {
+  const awake = (s: Scene) => {
+    s.sample("n1");
+    return s.replica("n3", null, "p1", { readOnly: false });
+  };
+  it("is looked at again at once, and shut when it has been seen so for a tenth of a second", () => {
+    const s = calm();
+    s.now += 1_000;
+    const looks = awake(s).filter((e) => e.type === "look-now");
+    expect(looks).toHaveLength(1);
+    expect(looks[0]?.againMs).toBeLessThan(50);
+    expect(s.orders()).toEqual([]);
+    s.now += 110;
+    awake(s);
+    expect(s.orders()).toEqual(["rejoin n3"]);
+  });
+  it("is looked at no more when that is a person's", () => {
+    const s = calm({ "replica-writable": "never" });
+    s.now += 1_000;
+    awake(s);
+    s.now += 110;
+    awake(s);
+    s.effects = [];
+    s.now += 110;
+    awake(s);
+    expect(s.effects.filter((e) => e.type === "look-now")).toEqual([]);
+    expect(s.orders()).toEqual([]);
+  });
+});
+
 describe("a person's order", () => {
   const ask = (s: Scene, o: { node?: string; inject?: boolean; dryRun?: boolean } = {}) => {
     const request = { cluster: "shop", node: null, dryRun: false, inject: false, keep: false, ...o };

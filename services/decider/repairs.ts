@@ -41,6 +41,8 @@ type Found = Omit<Fault, "sinceMs">;
 const STANDS_MS = 1_000;
 /** Every write on a second pen is one too many: two looks are enough. */
 const SPLIT_STANDS_MS = 250;
+/** A former primary that wakes may still have its clients. */
+const WRITABLE_STANDS_MS = 200;
 /** A commit waits for its ack for as long as the network takes; nobody's takes this long when the replicas have it already. */
 const WAITING_STANDS_MS = 2_000;
 /** A receiver may be so long at one large transaction. */
@@ -238,8 +240,16 @@ export function standingFaults(picture: Picture, now: number): Fault[] {
   return picture.faults.filter((f) => seenMs(f) - f.sinceMs >= (STANDS[f.code] ?? STANDS_MS) - JITTER_MS);
 }
 
+/** A second pen that has been seen, and not for long enough: each look later is a write more. */
+export function pressing(picture: Picture, now: number): Fault | null {
+  const standing = standingFaults(picture, now);
+  const pen = (f: Fault) => f.code === "replica-writable" || f.code === "split-brain";
+  return picture.faults.find((f) => pen(f) && !standing.includes(f)) ?? null;
+}
+
 const STANDS: Partial<Record<RepairCode, number>> = {
   "split-brain": SPLIT_STANDS_MS,
+  "replica-writable": WRITABLE_STANDS_MS,
   "semi-sync-waiting": WAITING_STANDS_MS,
   "replica-hollow": HOLLOW_STANDS_MS,
   "epoch-unmarked": UNMARKED_STANDS_MS,

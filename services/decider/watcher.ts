@@ -57,6 +57,7 @@ export class Watcher {
   /** operation → when what it rests on was judged, for executors that ask (`confirm`) */
   readonly #judged = new Map<string, number>();
   readonly #alerts = new Map<string, NodeJS.Timeout>();
+  readonly #lookingAgain = new Map<string, NodeJS.Timeout>();
   /** cluster → the last fault that was told, while its end has not been */
   readonly #told = new Map<string, Diagnosis>();
   /** Clusters in maintenance: there is less to tell of them. */
@@ -265,7 +266,7 @@ export class Watcher {
   }
 
   async stop(): Promise<void> {
-    for (const timer of this.#alerts.values()) clearTimeout(timer);
+    for (const timer of [...this.#alerts.values(), ...this.#lookingAgain.values()]) clearTimeout(timer);
     for (const stop of this.#stops.reverse()) await stop();
   }
 
@@ -297,6 +298,7 @@ export class Watcher {
           { cluster, nodes: [], reason: effect.reason, asker: instance },
           { traceparent },
         );
+        if (effect.againMs !== undefined) this.#lookAgain(cluster, effect.againMs);
         return;
       case "diagnosed": {
         const d = effect.diagnosis;
@@ -361,6 +363,16 @@ export class Watcher {
       case "order":
         void this.#order(cluster, effect.order, traceparent);
     }
+  }
+
+  /** Whoever notices a death a moment later than the others says so when asked, and not before its own next look. */
+  #lookAgain(cluster: string, afterMs: number): void {
+    if (this.#lookingAgain.has(cluster)) return;
+    const timer = setTimeout(() => {
+      this.#lookingAgain.delete(cluster);
+      this.#feed(cluster, { type: "tick", nowUnixMs: Date.now() }, null);
+    }, afterMs);
+    this.#lookingAgain.set(cluster, timer);
   }
 
   /** Behind the entry that was judged. Another decider that was first may have seen more: then its entry is judged. */
