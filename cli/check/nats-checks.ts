@@ -4,6 +4,7 @@ import { findNatsServer } from "../embedded-nats.ts";
 import { type NatsHello, natsAddress, natsHello, newEnough } from "../nats-hello.ts";
 import { natsOf, reachBus } from "../reach.ts";
 import type { Finding } from "./finding.ts";
+import { askSynced, monitorsOf, syncFindings } from "./nats-sync.ts";
 
 const HELLO_MS = 3_000;
 
@@ -26,8 +27,17 @@ export async function checkNats(config: Config): Promise<{ about: string; findin
       (error) => findings.push(findingOf(error)),
     );
   }
+  const monitors = monitorsOf(config.nats);
+  const answers = await Promise.all(
+    monitors.map(async (monitor) => ({ monitor, synced: await askSynced(monitor) })),
+  );
+  findings.push(...syncFindings(answers, config.nats.monitor !== undefined));
+  const unsaid = answers.some(({ synced }) => synced === null) && config.nats.monitor === undefined;
   const versions = new Set(hellos.map((hello) => (hello instanceof Error ? "?" : hello.version)));
-  return { about: `${urls.join(", ")}  ${[...versions].join(", ")}`, findings };
+  const how = unsaid
+    ? "  whether JetStream syncs each write is not known: nats.monitor names where to ask"
+    : "";
+  return { about: `${urls.join(", ")}  ${[...versions].join(", ")}${how}`, findings };
 }
 
 function greet(url: string): Promise<NatsHello | Error> {

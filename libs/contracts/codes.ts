@@ -525,6 +525,7 @@ export const ErrorCode = z.enum([
   "E_NATS_UNREACHABLE",
   "E_NATS_TOO_OLD",
   "E_NATS_NO_JETSTREAM",
+  "E_NATS_NOT_SYNCED",
   "E_PORT_IN_USE",
   "E_DISK_FULL",
   "E_STORE",

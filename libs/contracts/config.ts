@@ -65,6 +65,12 @@ export const Config = z.strictObject({
         .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
         .optional()
         .describe("without one, `baton up` runs a nats-server of its own"),
+      monitor: z
+        .union([z.url({ protocol: /^https?$/ }), z.array(z.url({ protocol: /^https?$/ })).min(1)])
+        .optional()
+        .describe(
+          "monitoring endpoints of its servers, where `baton check` asks how JetStream writes; else port 8222 of each",
+        ),
       user: z.string().optional(),
       password: z.string().optional(),
       token: z.string().optional(),
