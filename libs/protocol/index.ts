@@ -6,6 +6,7 @@ export * from "./durability.ts";
 export * from "./epoch-row.ts";
 export * from "./fence.ts";
 export * from "./flavour.ts";
+export * from "./follows.ts";
 export * from "./identity.ts";
 export * from "./mark.ts";
 export * from "./order.ts";

@@ -1,7 +1,7 @@
 /** Which node is the primary of a cluster that Baton has no state of yet. */
-import { flavourRefusal } from "@baton/protocol";
+import { flavourRefusal, follows } from "@baton/protocol";
 import type { Picture } from "./picture.ts";
-import { follows, reachable, type VoteSettings } from "./votes.ts";
+import { reachable, type VoteSettings } from "./votes.ts";
 
 /** The one writable node that at least one other follows, while no other is writable; else why there is none. */
 export function findPrimary(

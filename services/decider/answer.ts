@@ -1,12 +1,12 @@
 /** The answer to `baton status`: the picture, told. Pure. */
 import type { ClusterView, Diagnosis, NodeRole, NodeView } from "@baton/contracts";
-import { downtimeOf, isCalm, windowsAhead } from "@baton/protocol";
+import { downtimeOf, follows, isCalm, windowsAhead } from "@baton/protocol";
 import { heldBackNow, nowUnixMs } from "./brakes.ts";
 import { diagnose, nodeProblems, planNow } from "./diagnose.ts";
 import { describeDurability } from "./durability.ts";
 import { describeMember } from "./membership.ts";
 import { answersAsAnother, type Picture, primaryExecuted } from "./picture.ts";
-import { follows, liveProbers, type VoteSettings } from "./votes.ts";
+import { liveProbers, type VoteSettings } from "./votes.ts";
 
 function undecided(picture: Picture, decider: string): Diagnosis {
   return {

@@ -5,11 +5,19 @@
  */
 import type { DiagnosisCode, Mark, NodeStatus, Sample } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
-import { describeMissing, heldBy, isSameStart, mayLose, notCounted, requiredOf } from "@baton/protocol";
+import {
+  describeMissing,
+  follows,
+  heldBy,
+  isSameStart,
+  mayLose,
+  notCounted,
+  requiredOf,
+} from "@baton/protocol";
 import { nowUnixMs } from "./brakes.ts";
 import { type History, raise, SKEW_MS } from "./history.ts";
 import type { Picture } from "./picture.ts";
-import { follows, reachedStatuses, type VoteSettings } from "./votes.ts";
+import { reachedStatuses, type VoteSettings } from "./votes.ts";
 
 /** The mark is written at most so often while it only rises. */
 const RISE_EVERY_MS = 500;

@@ -3,9 +3,9 @@
  * may go on acknowledging. One whose process is gone cannot, and does not after a boot either where `skip_replica_start` is on, until Baton
  * starts its receiver. Pure.
  */
-import { ackersOf, ackersToStop, mayLose, notCounted } from "@baton/protocol";
+import { ackersOf, ackersToStop, follows, mayLose, notCounted } from "@baton/protocol";
 import type { Picture } from "./picture.ts";
-import { follows, liveProbers, reachable, reachedStatuses, type VoteSettings } from "./votes.ts";
+import { liveProbers, reachable, reachedStatuses, type VoteSettings } from "./votes.ts";
 
 /** A server that is restarted comes back within this time, as a rule; and what it acknowledged last has long been committed. */
 const GONE_MS = 3_000;

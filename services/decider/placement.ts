@@ -1,10 +1,17 @@
 /** Is each node where it belongs? Problems of single nodes, and which of them Baton leads home or mends by itself. */
 import type { DiagnosisCode, NodeStatus, RepairCode, Vouch } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
-import { heldBy, isSameStart, ownTransactions, replicaSemiSyncFaults, whyStopped } from "@baton/protocol";
+import {
+  follows,
+  heldBy,
+  isSameStart,
+  ownTransactions,
+  replicaSemiSyncFaults,
+  whyStopped,
+} from "@baton/protocol";
 import { isForeignNode } from "./identity.ts";
 import type { Picture } from "./picture.ts";
-import { follows, triesElsewhere } from "./votes.ts";
+import { triesElsewhere } from "./votes.ts";
 
 /**
  * A server restarted since it last followed stands still by its boot configuration, not because a person wants it. Two starts within

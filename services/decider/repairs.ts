@@ -6,6 +6,7 @@ import { type ClusterState, type DiagnosisCode, type NodeStatus, RepairCode } fr
 import type { GtidSet } from "@baton/mysql/gtid";
 import {
   answersAlone,
+  follows,
   isCalm,
   isSameRow,
   mayLose,
@@ -19,7 +20,7 @@ import { downtimesNow } from "./brakes.ts";
 import { isForeignNode, mismatchNow } from "./identity.ts";
 import { type Picture, primaryExecuted } from "./picture.ts";
 import { placeReplica } from "./placement.ts";
-import { follows, inDoubt, reachedStatuses, type VoteSettings } from "./votes.ts";
+import { inDoubt, reachedStatuses, type VoteSettings } from "./votes.ts";
 
 export interface Fault {
   code: RepairCode;

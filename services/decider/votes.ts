@@ -11,7 +11,7 @@ import {
   type ReplicaVote,
   type Sample,
 } from "@baton/contracts";
-import { notCounted } from "@baton/protocol";
+import { follows, notCounted } from "@baton/protocol";
 import { answersAsAnother, type Picture, type Seen } from "./picture.ts";
 
 export interface VoteSettings {
@@ -196,18 +196,6 @@ export function reachedStatuses(picture: Picture, now: number, s: VoteSettings):
     if (reachable(picture, node, sinceMs, now, s) === true) out.set(node, known.status);
   }
   return out;
-}
-
-/**
- * Whether the node's channel points at the primary. The server that it has spoken to says which that is; the declared address counts only
- * until it has connected. A MariaDB replica keeps the last source's id after it was pointed elsewhere.
- */
-export function follows(status: NodeStatus, primaryUuid: string, primary: DeclaredNode | undefined): boolean {
-  const r = status.replica;
-  if (r === null) return false;
-  if (r.sourceUuid !== "" && r.sourceUuid === primaryUuid) return true;
-  if (r.sourceUuid !== "" && status.flavour === "mysql") return false;
-  return primary !== undefined && r.sourceHost === primary.host && r.sourcePort === primary.port;
 }
 
 /** It tries to connect where the primary is not declared to be: it will not find it there once the primary has moved. */

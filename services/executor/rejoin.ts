@@ -5,7 +5,7 @@
  */
 import type { NodeStatus, RefusalCode } from "@baton/contracts";
 import { GtidSet } from "@baton/mysql";
-import { end, heldBy, ownTransactions } from "@baton/protocol";
+import { end, follows, heldBy, ownTransactions } from "@baton/protocol";
 import { beside } from "./beside.ts";
 import { pointAt } from "./channel.ts";
 import { shut } from "./fence-primary.ts";
@@ -167,7 +167,7 @@ async function quarantine(op: Operation, hand: Hand, before: NodeStatus, errant:
     })
     .catch(async (error: unknown) => {
       if (!(error instanceof Refusal) || error.code !== "handover-unproven") throw error;
-      if (followsPrimary(op, before))
+      if (follows(before, op.state.primaryUuid, op.declared.nodes[op.state.primary]))
         await pointAt(op, hand, op.state.primary, {
           roles: hand.dialect.becomeReplica,
           start: "replication",
@@ -187,13 +187,6 @@ async function leave(op: Operation, hand: Hand, before: NodeStatus, errant: Gtid
   if (!left) await proveHandover(op, hand.node, history(before), openMs);
   const status = await stopAcknowledging(hand, openMs);
   if (!left) await proveHandover(op, hand.node, history(status), openMs);
-}
-
-function followsPrimary(op: Operation, { replica }: NodeStatus): boolean {
-  const at = op.declared.nodes[op.state.primary];
-  if (replica === null) return false;
-  if (replica.sourceUuid !== "" && replica.sourceUuid === op.state.primaryUuid) return true;
-  return replica.sourceHost === at?.host && replica.sourcePort === at.port;
 }
 
 /** It lacks for good what the others have: it takes no part until it is rebuilt. @throws Refusal handover-unproven, and it stands still */
