@@ -206,6 +206,12 @@ export class Mysqld {
     return ++this.#lastId;
   }
 
+  /** The row of a later epoch of the same cluster stays, whoever writes. */
+  carriesLater({ installation, cluster, epoch }: EpochRow): boolean {
+    const { row } = this;
+    return row !== null && row.installation === installation && row.cluster === cluster && row.epoch > epoch;
+  }
+
   // ---- commits
 
   /** A write by a client, or the canary. */

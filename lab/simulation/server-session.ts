@@ -152,8 +152,8 @@ export class ServerSession {
 
   #execute(s: Statement, done: (rows: Row[]) => void, fail: (error: Answer["error"]) => void): void {
     const { server } = this;
-    // The canary's row and its table say nothing of who leads: it may wait for its ack for ever, and must not keep the lock meanwhile.
-    const proves = s.type === "write" && s.row === undefined;
+    // Baton's own rows may wait for their acks for ever, and must not keep the lock meanwhile; none takes the place of a later one.
+    const proves = s.type === "write";
     if (this.client.baton && CHANGES.has(s.type) && !proves && !this.#holdsLock())
       server.o.onHandless(server, this.client, s);
     const { channel } = server;
@@ -234,6 +234,10 @@ export class ServerSession {
         return;
       }
       case "write":
+        if (s.row !== undefined && server.carriesLater(s.row)) {
+          done([]);
+          return;
+        }
         server.commit(
           this,
           s.canary,

@@ -40,9 +40,24 @@ export const CREATE_EPOCH: readonly string[] = [
       opened_at DATETIME(6) NOT NULL)`,
 ];
 
-/** Alone, so that the first transaction of an epoch is one: the table is made only where it is missing. */
+/**
+ * Alone, so that the first transaction of an epoch is one: the table is made only where it is missing. A later epoch of the same cluster stays:
+ * whoever writes this may have slept. The assignments are made from left to right (15.2.7), and each sees those before it.
+ */
 export function writeEpoch(row: EpochRow): string {
-  return `REPLACE INTO baton.epoch VALUES (1, ${quote(row.installation)}, ${quote(row.cluster)}, ${Math.trunc(row.epoch)}, ${quote(row.primaryUuid)}, NOW(6))`;
+  const [installation, cluster, uuid] = [row.installation, row.cluster, row.primaryUuid].map((text) =>
+    quote(text),
+  );
+  const epoch = Math.trunc(row.epoch);
+  const later = `installation = ${installation} AND cluster = ${cluster} AND epoch > ${epoch}`;
+  const set = (column: string, value: unknown) => `${column} = IF(${later}, ${column}, ${value})`;
+  return `INSERT INTO baton.epoch VALUES (1, ${installation}, ${cluster}, ${epoch}, ${uuid}, NOW(6)) ON DUPLICATE KEY UPDATE ${[
+    set("primary_uuid", uuid),
+    set("opened_at", "NOW(6)"),
+    set("epoch", epoch),
+    set("installation", installation),
+    set("cluster", cluster),
+  ].join(", ")}`;
 }
 
 export function isMissingTable(errno: unknown): boolean {

@@ -210,6 +210,20 @@ describe("the row of baton.epoch", () => {
     await expect.poll(async () => (await read("n1")).epoch, { timeout: 5_000 }).toEqual(row);
   });
 
+  it("takes the place of an earlier one and of another installation's, and of no later one", async () => {
+    const primary = await again("n1");
+    const write = async (more: Partial<typeof row>) => {
+      await primary.query(mysql84.writeEpoch({ ...row, ...more }));
+      return (await readStatus(await again("n1"), 5_000)).epoch;
+    };
+    expect(await write({ epoch: 8, primaryUuid: "u-2" })).toEqual({ ...row, epoch: 8, primaryUuid: "u-2" });
+    expect(await write({ epoch: 7, primaryUuid: "u-9" })).toEqual({ ...row, epoch: 8, primaryUuid: "u-2" });
+    expect(await write({ epoch: 8, primaryUuid: "u-3" })).toEqual({ ...row, epoch: 8, primaryUuid: "u-3" });
+    expect(await write({ epoch: 1, installation: "i-2" })).toEqual({ ...row, epoch: 1, installation: "i-2" });
+    expect(await write({ epoch: 1, cluster: "other" })).toEqual({ ...row, epoch: 1, cluster: "other" });
+    expect(await write({})).toEqual(row);
+  });
+
   it("holds no status up while somebody has its table", async () => {
     const person = lab.node("n1");
     const release = await person.hold("LOCK TABLES baton.epoch WRITE");

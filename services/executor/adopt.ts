@@ -59,8 +59,7 @@ export async function adopt(op: Operation): Promise<void> {
   });
   await op
     .step("prove", async () => {
-      const { openMs, proveMs } = op.declared.policy.deadlines;
-      await markEpoch(op, await op.hand(node, openMs), proveMs);
+      await markEpoch(op, node, op.declared.policy.deadlines.proveMs);
       return { value: null, summary: `${node} carries the mark of epoch 1` };
     })
     .catch((error: unknown) => {

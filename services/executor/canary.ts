@@ -1,5 +1,6 @@
 /** Proof after the fact: a write on the new primary, acknowledged, and read back from an acker, checksums compared. */
 
+import { beside } from "./beside.ts";
 import type { Hand } from "./hand.ts";
 import type { Operation, StepResult } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
@@ -8,17 +9,12 @@ import { Refusal } from "./refusal.ts";
  * Not by the hand: a write that waits for an ack which never comes keeps its session, killed or not, and with it the node's lock, and nobody
  * could shut this server any more. Nothing hangs on this row: a server that was replaced meanwhile is read-only, and refuses it.
  */
-async function write(op: Operation, { node, dialect: d }: Hand, proveMs: number) {
-  const session = await op.ports.openLook(op.cluster, node, proveMs);
-  try {
+function write(op: Operation, node: string, proveMs: number) {
+  return beside(op, node, (look) => {
     op.assertMine();
-    return await session.run(
-      d.writeCanary({ cluster: op.cluster, epoch: op.epoch, operation: op.intent.operation }),
-      proveMs,
-    );
-  } finally {
-    session.destroy();
-  }
+    const canary = { cluster: op.cluster, epoch: op.epoch, operation: op.intent.operation };
+    return look.run(look.dialect.writeCanary(canary), proveMs);
+  });
 }
 
 export async function proveByCanary(
@@ -28,7 +24,7 @@ export async function proveByCanary(
 ): Promise<StepResult<null>> {
   const { proveMs } = op.declared.policy.deadlines;
   const d = primary.dialect;
-  const written = await write(op, primary, proveMs);
+  const written = await write(op, primary.node, proveMs);
   const row = written.at(-1)?.[0];
   const executed = String(row?.executed ?? "");
   const checksum = String(row?.checksum ?? "");

@@ -8,7 +8,7 @@ import { ackersOf, end, heldBy, leaving, notCounted } from "@baton/protocol";
 import { primaryChanged, reignEnded } from "./announcement.ts";
 import { proveByCanary } from "./canary.ts";
 import { forgetChannel, pointAt } from "./channel.ts";
-import { heedEpoch, markEpoch, markEpochBeside, statusWithEpoch } from "./epoch.ts";
+import { heedEpoch, markEpoch, statusWithEpoch } from "./epoch.ts";
 import type { Hand } from "./hand.ts";
 import { openWrites } from "./open.ts";
 import type { Operation } from "./operation.ts";
@@ -66,7 +66,7 @@ export async function carryForward(
   });
   op.event(primaryChanged(op.intent, op.state, op.declared));
   // It is acknowledged by those that follow: begun sooner it would only wait. Nobody waits for it.
-  const marking = repointing.then(() => markEpochBeside(op, hand));
+  const marking = repointing.then(() => markEpoch(op, candidate, deadlines.proveMs));
   marking.catch(() => undefined);
 
   await op.step("announce", async () => {
@@ -96,7 +96,7 @@ export async function carryForward(
   await op
     .step("prove", async () => {
       const proof = await proveByCanary(op, hand, others);
-      await marking.catch(() => markEpoch(op, hand, deadlines.proveMs));
+      await marking.catch(() => markEpoch(op, candidate, deadlines.proveMs));
       return proof;
     })
     .catch((error: unknown) => {

@@ -62,32 +62,25 @@ function newInstallation(op: Operation, state: ClusterState): string {
 
 /**
  * Writes the row of the state's epoch on its primary, unless it is there. Returns when the write was acknowledged: nobody who is waited
- * for may wait for it. @throws Refusal node-lost
+ * for may wait for it. Over a session without a lock, like the canary: one that waits for its ack for ever keeps what it holds, killed or not.
+ * A server that was replaced meanwhile refuses it, and the row of a later epoch stays. @throws Refusal node-lost
  */
 export async function markEpoch(
   op: Operation,
-  hand: Hand,
+  node: string,
   deadlineMs: number,
   carried?: EpochRow | null,
 ): Promise<void> {
   const row = rowOf(op.state);
   if (row === null || isSameRow(row, carried)) return;
-  const d = hand.dialect;
-  try {
-    await hand.run(d.writeEpoch(row), deadlineMs);
-  } catch (error) {
-    if (!(error instanceof Refusal) || !isMissingTable(error.detail.errno)) throw error;
-    await hand.run([...d.createEpoch, d.writeEpoch(row)], deadlineMs);
-  }
-}
-
-/** The same over a session of its own, for an operation whose hand has other things to do. */
-export async function markEpochBeside(op: Operation, hand: Hand): Promise<void> {
-  const { openMs, proveMs } = op.declared.policy.deadlines;
-  const helper = await op.helper(hand, openMs);
-  try {
-    await markEpoch(op, helper, proveMs);
-  } finally {
-    helper.destroy();
-  }
+  await beside(op, node, async (look) => {
+    const d = look.dialect;
+    op.assertMine();
+    try {
+      await look.run(d.writeEpoch(row), deadlineMs);
+    } catch (error) {
+      if (!(error instanceof Refusal) || !isMissingTable(error.detail.errno)) throw error;
+      await look.run([...d.createEpoch, d.writeEpoch(row)], deadlineMs);
+    }
+  });
 }

@@ -56,7 +56,7 @@ export async function reopen(op: Operation): Promise<void> {
       return { value: null, summary: `${node} accepts writes again` };
     });
     // A promotion that was lost before its first write is made whole; else it is there already.
-    await markEpoch(op, hand, op.declared.policy.deadlines.proveMs, carried).catch(() => undefined);
+    await markEpoch(op, node, op.declared.policy.deadlines.proveMs, carried).catch(() => undefined);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     await op.change(end(op.state, "blocked", error.code, op.ports.nowUnixMs()));

@@ -44,7 +44,7 @@ export async function mendPrimary(op: Operation, code: RepairCode): Promise<stri
 }
 
 async function writeMark(op: Operation, hand: Hand): Promise<string> {
-  await markEpoch(op, hand, op.declared.policy.deadlines.openMs);
+  await markEpoch(op, hand.node, op.declared.policy.deadlines.openMs);
   return `${hand.node} carries the mark of epoch ${op.state.epoch}`;
 }
 
