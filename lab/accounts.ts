@@ -18,7 +18,7 @@ CREATE USER '${accounts.baton.user}'@'%' IDENTIFIED WITH caching_sha2_password B
 GRANT RELOAD, PROCESS, REPLICATION CLIENT, REPLICATION SLAVE ON *.* TO '${accounts.baton.user}'@'%';
 GRANT SYSTEM_VARIABLES_ADMIN, SESSION_VARIABLES_ADMIN, REPLICATION_SLAVE_ADMIN, CONNECTION_ADMIN, BACKUP_ADMIN, CLONE_ADMIN, SYSTEM_USER ON *.* TO '${accounts.baton.user}'@'%';
 GRANT SELECT ON performance_schema.* TO '${accounts.baton.user}'@'%';
-GRANT ALL ON baton.* TO '${accounts.baton.user}'@'%';
+GRANT CREATE, SELECT, INSERT, DELETE ON baton.* TO '${accounts.baton.user}'@'%';
 CREATE USER '${accounts.repl.user}'@'%' IDENTIFIED WITH caching_sha2_password BY '${accounts.repl.password}';
 GRANT REPLICATION SLAVE ON *.* TO '${accounts.repl.user}'@'%';
 CREATE USER '${accounts.app.user}'@'%' IDENTIFIED WITH caching_sha2_password BY '${accounts.app.password}';

@@ -107,7 +107,7 @@ const FORMS: [RegExp, Reader][] = [
     (m) => ({ type: "write", canary: { epoch: Number(m[1]), operation: m[2] as string } }),
   ],
   [
-    /^INSERT INTO baton\.epoch VALUES \(1, '([^']*)', '([^']*)', (\d+), '([^']*)'/,
+    /^REPLACE INTO baton\.epoch SELECT 1, '([^']*)', '([^']*)', (\d+), '([^']*)'/,
     (m) => ({
       type: "write",
       canary: null,

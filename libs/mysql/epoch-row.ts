@@ -42,22 +42,16 @@ export const CREATE_EPOCH: readonly string[] = [
 
 /**
  * Alone, so that the first transaction of an epoch is one: the table is made only where it is missing. A later epoch of the same cluster stays:
- * whoever writes this may have slept. The assignments are made from left to right (15.2.7), and each sees those before it.
+ * whoever writes this may have slept. REPLACE, for the account may insert and delete there and nothing else (deploy/mysql/grants.sql); it may read its own
+ * table in a derived one (15.2.12).
  */
 export function writeEpoch(row: EpochRow): string {
   const [installation, cluster, uuid] = [row.installation, row.cluster, row.primaryUuid].map((text) =>
     quote(text),
   );
   const epoch = Math.trunc(row.epoch);
-  const later = `installation = ${installation} AND cluster = ${cluster} AND epoch > ${epoch}`;
-  const set = (column: string, value: unknown) => `${column} = IF(${later}, ${column}, ${value})`;
-  return `INSERT INTO baton.epoch VALUES (1, ${installation}, ${cluster}, ${epoch}, ${uuid}, NOW(6)) ON DUPLICATE KEY UPDATE ${[
-    set("primary_uuid", uuid),
-    set("opened_at", "NOW(6)"),
-    set("epoch", epoch),
-    set("installation", installation),
-    set("cluster", cluster),
-  ].join(", ")}`;
+  const later = `SELECT COUNT(*) AS rows_found FROM baton.epoch WHERE installation = ${installation} AND cluster = ${cluster} AND epoch > ${epoch}`;
+  return `REPLACE INTO baton.epoch SELECT 1, ${installation}, ${cluster}, ${epoch}, ${uuid}, NOW(6) FROM (${later}) AS later WHERE later.rows_found = 0`;
 }
 
 export function isMissingTable(errno: unknown): boolean {

@@ -120,6 +120,8 @@ async function check(op: Operation, node: string) {
   if (!choice.ok) throw new Refusal("no-donor", choice.reason, { notChosen });
   const { donor } = choice;
   const programs = await wayToCopy(op, hand, donor);
+  // Global privileges count for sessions that begin after them (8.2.13): one that was warm before sees a part of the databases, and drops that.
+  if (programs !== null) await op.renewHand(node, deadlines.openMs);
   const others = healthyAckers(facts);
   const { acks } = op.declared.policy;
   const acksItself = statuses.get(node)?.replica?.receiver === "on" && !quarantined.includes(node);
