@@ -398,6 +398,46 @@ describe("adoption", () => {
   });
 });
 
+describe("right after a change of state", () => {
+  const broken = { receiver: "off" as const, applier: "off" as const };
+  const all = (s: Scene, n3: object = {}) => {
+    s.sample("n1");
+    s.replica("n2");
+    s.replica("n3", n3);
+  };
+  it("what was wrong stands until the nodes have been read again, which is asked for at once", () => {
+    const s = calmCluster();
+    all(s, broken);
+    expect(s.code()).toBe("replication-stopped");
+    const told = s.effects.filter((e) => e.type === "diagnosed").length;
+    s.now += 500;
+    const asked = s.steady({}, 9).some((e) => e.type === "look-now");
+    expect(asked).toBe(true);
+    expect(s.code()).toBe("replication-stopped");
+    s.now += 5;
+    all(s, broken);
+    expect(s.effects.filter((e) => e.type === "diagnosed")).toHaveLength(told);
+    s.steady({}, 10);
+    s.now += 5;
+    all(s);
+    expect(s.code()).toBe("healthy");
+  });
+  it("nobody who could not be read again keeps it standing, and what is graver is told at once", () => {
+    const s = calmCluster();
+    all(s, broken);
+    s.steady({}, 9);
+    s.now += 5;
+    s.sample("n1");
+    s.replica("n2", null, "p1", { readOnly: false });
+    expect(s.code()).toBe("replica-writable");
+    const other = calmCluster();
+    all(other, broken);
+    other.steady({}, 9);
+    other.wait(1_600);
+    expect(other.code()).toBe("healthy");
+  });
+});
+
 describe("an order that could not be given", () => {
   it("is given again soon, and not as fast as the refusal comes back", () => {
     const s = calmCluster();

@@ -152,6 +152,10 @@ export function decide(
     picture = { ...picture, lookedMs: now };
     effects.push({ type: "look-now", reason: `${pen.found}: seen once`, againMs: LOOK_AT_PEN_MS + 1 });
   }
+  if (input.type === "state" && before.state !== null && isCalm(input.state ?? before.state.value)) {
+    picture = { ...picture, lookedMs: now };
+    effects.push({ type: "look-now", reason: "the state has changed: what was read before it says little" });
+  }
   if (provesSoon(picture, now) && now - picture.history.askedMs >= LOOK_FOR_PROOF_MS) {
     picture = { ...picture, history: { ...picture.history, askedMs: now } };
     effects.push({ type: "look-now", reason: "whether writes wait for acks is not proven yet" });

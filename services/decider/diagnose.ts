@@ -181,7 +181,8 @@ export function diagnose(picture: Picture, now: number, s: VoteSettings): Verdic
     };
   }
   if (majorityFindsDead(count)) return diagnoseDeath(picture, evidence, now, s);
-  if (count.alive * 2 > count.voters) return diagnoseLife(picture, evidence, now, s);
+  if (count.alive * 2 > count.voters)
+    return standing(picture, diagnoseLife(picture, evidence, now, s), now, s);
   return null;
 }
 
@@ -259,6 +260,39 @@ function describeReplicas(votes: readonly ReplicaVote[]): string {
     return `${v.node} follows another server`;
   });
   return `${words.join(", ")}.`;
+}
+
+/** Nodes are looked at once a second in calm, and at once after a change of state. */
+const SETTLED_MS = 1_500;
+
+/**
+ * Right after a change of state, and while something is mended, few nodes have been read since. What was wrong is not well for that: it
+ * stands until the nodes have been read again, so that nobody is told of an end and a new beginning. Something graver is told at once.
+ */
+function standing(picture: Picture, found: Verdict, now: number, s: VoteSettings): Verdict {
+  const last = picture.diagnosis;
+  const state = picture.state as NonNullable<Picture["state"]>;
+  if (last === null || last.epoch !== state.value.epoch || !(rank(last) < rank(found))) return found;
+  if (now - state.sinceMs >= SETTLED_MS || (isCalm(state.value) && isReadSince(picture, now, s)))
+    return found;
+  const { code, node, summary, refusal } = last;
+  return { ...found, code, node, summary, refusal };
+}
+
+/** The smaller, the graver; what calls for an order by its name does not stand on by itself. */
+function rank({ code, refusal }: Pick<Verdict, "code" | "refusal">): number {
+  if (code === "primary-lost-history") return refusal === null ? Number.NaN : -1;
+  if (code === "healthy") return GRAVITY.length;
+  const i = GRAVITY.indexOf(code);
+  return i < 0 ? Number.NaN : i;
+}
+
+function isReadSince(picture: Picture, now: number, s: VoteSettings): boolean {
+  const sinceMs = picture.state?.sinceMs ?? 0;
+  return Object.keys(picture.declared?.nodes ?? {}).every((node) => {
+    const reached = reachable(picture, node, sinceMs, now, s);
+    return reached === false || (reached === true && (picture.statuses.get(node)?.atMs ?? 0) > sinceMs);
+  });
 }
 
 function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: VoteSettings): Verdict {
