@@ -402,7 +402,7 @@ describe("right after a change of state", () => {
   const broken = { receiver: "off" as const, applier: "off" as const };
   const all = (s: Scene, n3: object = {}) => {
     s.sample("n1");
-    s.replica("n2");
+    s.replica("n2", {});
     s.replica("n3", n3);
   };
   it("what was wrong stands until the nodes have been read again, which is asked for at once", () => {

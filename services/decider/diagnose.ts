@@ -1,5 +1,12 @@
 /** From witnesses to one named diagnosis. Pure; null means that the evidence does not suffice yet. */
-import type { Diagnosis, DiagnosisCode, ProberVote, RefusalCode, ReplicaVote } from "@baton/contracts";
+import type {
+  Diagnosis,
+  DiagnosisCode,
+  NodeStatus,
+  ProberVote,
+  RefusalCode,
+  ReplicaVote,
+} from "@baton/contracts";
 import { GtidSet } from "@baton/mysql/gtid";
 import { answersAlone, isCalm, type Plan, planFailover } from "@baton/protocol";
 import { findPrimary } from "./adopt.ts";
@@ -114,7 +121,23 @@ export function planNow(
     ...(loses === undefined ? {} : { loses: { primaryUuid: picture.state.value.primaryUuid, ...loses } }),
   });
   const limit = plan.possible && byPerson === null ? limitNow(picture, now) : null;
-  return limit === null ? plan : { possible: false, ...limit, notChosen: plan.notChosen };
+  if (limit !== null) return { possible: false, ...limit, notChosen: plan.notChosen };
+  return plan.possible ? plan : { ...plan, reason: `${plan.reason}${awaySince(picture, statuses, now)}` };
+}
+
+/** Whoever is missed is found sooner by when it was last there. */
+function awaySince(picture: Picture, statuses: ReadonlyMap<string, NodeStatus>, now: number): string {
+  const { primary, quarantined = [] } = picture.state?.value ?? {};
+  const away = Object.keys(picture.declared?.nodes ?? {}).filter(
+    (node) => node !== primary && !quarantined.includes(node) && !statuses.has(node),
+  );
+  const words = away.map((node) => {
+    const known = picture.statuses.get(node);
+    return known === undefined
+      ? `${node} has never answered this decider`
+      : `${node} last answered ${Math.max(1, Math.round((now - known.atMs) / 1_000))} s ago`;
+  });
+  return words.length === 0 ? "" : `; ${words.join(", ")}`;
 }
 
 function hasBaseline(picture: Picture, replicas: readonly ReplicaVote[], now: number): boolean {

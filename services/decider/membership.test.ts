@@ -103,6 +103,7 @@ describe("a parked member", () => {
     expect(planNow(before.picture, before.now, before.settings)).toMatchObject({
       possible: false,
       refusal: "ackers-unreachable",
+      reason: expect.stringMatching(/missing: n4\).*; n4 last answered \d+ s ago$/),
     });
   });
   it("counts again when its receiver runs, whoever started it", () => {
