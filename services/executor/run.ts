@@ -110,17 +110,18 @@ export async function runIntent(
         learning.catch(() => undefined);
         if (entry === "fresh") {
           await heedEpochs(op);
-          await heedBrakes(op);
           if (who !== null) await heedIdentity(op, who.refusal);
           if (intent.kind === "failover") {
             const ackers = ackersOf(op.declared, intent.node, notCounted(op.state));
+            // Only asked, and held: a brake that is on lets all of it go again.
             const [judgedAgoMs] = await Promise.all([
               ports.judgedAgoMs(intent, CONFIRM_MS),
+              heedBrakes(op),
               learning,
               op.reach(ackers, declared.policy.deadlines.fenceMs, REACH_MS),
             ]);
             await heedAge(op, judgedAgoMs);
-          }
+          } else await heedBrakes(op);
         }
         await learning;
         const next =
