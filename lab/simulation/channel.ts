@@ -1,5 +1,5 @@
 /** The replica's side: the receiver and its relay log, the applier, and what CHANGE and RESET take away. */
-import { type Held, has, type Transaction, textOf, union } from "./history.ts";
+import { Beyond, type Held, has, type Transaction, textOf, union } from "./history.ts";
 import type { Dump, Mysqld } from "./mysqld.ts";
 
 const HEARTBEAT_MS = 200;
@@ -15,6 +15,7 @@ export class Channel {
   applier: "on" | "off" = "off";
   #relay: Transaction[] = [];
   #received: Held;
+  readonly #beyond: Beyond;
   /** Where this relay log begins. */
   #from: Held;
   #dump: Dump | null = null;
@@ -28,6 +29,7 @@ export class Channel {
 
   constructor(server: Mysqld) {
     this.server = server;
+    this.#beyond = new Beyond(server.logged.length);
     this.#received = [...server.logged];
     this.#from = [...server.logged];
   }
@@ -36,8 +38,14 @@ export class Channel {
     return union(this.server.logged, this.#received);
   }
 
+  /** Committed or in the relay log. */
+  holds(t: Transaction): boolean {
+    const { logged, beyond } = this.server;
+    return has(logged, t) || has(this.#received, t) || beyond.has(t) || this.#beyond.has(t);
+  }
+
   get receivedText(): string {
-    return textOf(this.#received, this.#from);
+    return textOf(this.#received, this.#from, this.#beyond);
   }
 
   get idle(): boolean {
@@ -103,15 +111,15 @@ export class Channel {
     if (of === this.server) this.#fail(13117, "source and replica have equal server ids");
     else if ((held[of.index] as number) > (of.logged[of.index] as number))
       this.#fail(13114, "the replica has more GTIDs than the source, of the source's own uuid");
-    else this.#receiveFrom(of, held);
+    else this.#receiveFrom(of);
   }
 
-  #receiveFrom(of: Mysqld, held: Held): void {
+  #receiveFrom(of: Mysqld): void {
     (this.source as { uuid: string }).uuid = of.uuid;
     this.receiver = "on";
     this.#of = of;
     this.#heardMs = this.server.timeline.nowMs;
-    this.#dump = of.attach(this, held, this.#semiSync);
+    this.#dump = of.attach(this, this.#semiSync);
     this.maybeSilent();
   }
 
@@ -123,11 +131,14 @@ export class Channel {
   receive(dump: Dump, t: Transaction, position: number, from: Mysqld): void {
     if (dump !== this.#dump) return;
     this.#heardMs = this.server.timeline.nowMs;
-    if (!has(this.held(), t)) {
-      if ((this.held()[t.origin] as number) < t.number - 1)
+    // Its own server_id: dropped, and acknowledged all the same (manual, replicate_same_server_id; HOLES.md, T6).
+    if (t.origin !== this.server.index && !this.holds(t)) {
+      const last = Math.max(this.#received[t.origin] as number, this.server.logged[t.origin] as number);
+      if (last < t.number - 1 && !from.o.gaps)
         throw new Error(`${this.server.name} received a transaction without the one before it`);
       this.#relay.push(t);
-      this.#received[t.origin] = t.number;
+      this.#received[t.origin] = last;
+      this.#beyond.add(this.#received, t);
       this.#apply();
     }
     if (!dump.semiSync) return;
@@ -194,20 +205,29 @@ export class Channel {
     if (on) this.#apply();
   }
 
+  /** Several workers that do not preserve the commit order: now and then the second is done before the first. */
+  #next(): Transaction | undefined {
+    const [first, second] = this.#relay;
+    const { outOfOrder, random } = this.server.o;
+    return second !== undefined && outOfOrder && random.chance(0.3) ? second : first;
+  }
+
   #apply(): void {
-    const [next] = this.#relay;
-    if (this.applier === "off" || this.#applying || next === undefined) return;
+    if (this.applier === "off" || this.#applying) return;
+    const next = this.#next();
+    if (next === undefined) return;
     this.#applying = true;
     const { server } = this;
     server.after(server.o.applyMs * server.o.random.between(0.5, 2), () => {
       // Stopped in between: what was begun is rolled back and stays in the relay log.
-      if (this.applier === "off" || this.#relay[0] !== next) {
+      if (this.applier === "off" || !this.#relay.includes(next)) {
         this.#applying = false;
         return this.#apply();
       }
       server.apply(next, () => {
         this.#applying = false;
-        if (this.#relay[0] === next) this.#relay.shift();
+        const at = this.#relay.indexOf(next);
+        if (at >= 0) this.#relay.splice(at, 1);
         this.#apply();
       });
     });
@@ -235,6 +255,7 @@ export class Channel {
 
   loseRelayLog(): void {
     this.#relay = [];
+    this.#beyond.clear();
     this.#received = [...this.server.logged];
     this.#from = [...this.server.logged];
   }
@@ -250,6 +271,6 @@ export class Channel {
     this.#start++;
     this.#heardMs = null;
     // What was being applied and had reached the binlog is recovered as committed.
-    this.#relay = this.#relay.filter((t) => !has(this.server.logged, t));
+    this.#relay = this.#relay.filter((t) => !has(this.server.logged, t) && !this.server.beyond.has(t));
   }
 }

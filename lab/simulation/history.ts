@@ -35,26 +35,86 @@ export function union(a: Held, b: Held): Held {
   return a.map((n, i) => Math.max(n, b[i] as number));
 }
 
+/**
+ * What is held beyond a gap, by origin: workers that do not preserve the commit order leave gaps, and whoever receives from their
+ * binlog gets that order.
+ */
+export class Beyond {
+  readonly #numbers: Set<number>[];
+
+  constructor(origins: number) {
+    this.#numbers = Array.from({ length: origins }, () => new Set());
+  }
+
+  has(t: Transaction): boolean {
+    return this.#numbers[t.origin]?.has(t.number) === true;
+  }
+
+  /** Adds one to `held`: behind a gap, or with all that it joins. */
+  add(held: Held, t: Transaction): void {
+    const beyond = this.#numbers[t.origin] as Set<number>;
+    let last = held[t.origin] as number;
+    if (t.number > last + 1) {
+      beyond.add(t.number);
+      return;
+    }
+    last = Math.max(last, t.number);
+    while (beyond.size > 0 && beyond.delete(last + 1)) last++;
+    held[t.origin] = last;
+  }
+
+  of(origin: number): number[] {
+    const numbers = this.#numbers[origin] as Set<number>;
+    return numbers.size === 0 ? NONE : [...numbers].sort((a, b) => a - b);
+  }
+
+  clear(): void {
+    for (const numbers of this.#numbers) numbers.clear();
+  }
+}
+
+const NONE: number[] = [];
+
 /** `from` is exclusive: what a relay log holds begins behind it. */
-export function textOf(held: Held, from: Held | null = null): string {
+export function textOf(held: Held, from: Held | null = null, beyond: Beyond | null = null): string {
   let out = "";
   for (let i = 0; i < held.length; i++) {
     const last = held[i] as number;
     const first = (from?.[i] ?? 0) + 1;
-    if (last < first) continue;
+    const more = beyond?.of(i) ?? NONE;
+    if (last < first && more.length === 0) continue;
     if (out !== "") out += ",";
-    out += first === last ? `${uuidOf(i)}:${last}` : `${uuidOf(i)}:${first}-${last}`;
+    out += uuidOf(i);
+    if (last >= first) out += first === last ? `:${last}` : `:${first}-${last}`;
+    for (const n of more) out += `:${n}`;
   }
   return out;
 }
 
-/** The last number of each origin in a set as Baton writes it. */
-export function heldOf(text: string, origins: number): Held {
-  const held: Held = new Array(origins).fill(0);
-  if (text === "") return held;
-  for (const item of text.split(",")) {
-    const origin = Number(item[0]) - 1;
-    held[origin] = Number(item.slice(Math.max(item.lastIndexOf("-"), item.lastIndexOf(":")) + 1));
-  }
-  return held;
+export interface Range {
+  origin: number;
+  first: number;
+  last: number;
+}
+
+/** The ranges of a set as Baton writes it. */
+export function rangesOf(text: string): Range[] {
+  if (text === "") return [];
+  return text.split(",").flatMap((item) => {
+    const [uuid = "", ...ranges] = item.split(":");
+    return ranges.map((range) => {
+      const [first = 0, last = first] = range.split("-").map(Number);
+      return { origin: Number(uuid[0]) - 1, first, last };
+    });
+  });
+}
+
+export function holds(held: Held, beyond: Beyond, ranges: readonly Range[]): boolean {
+  return ranges.every(({ origin, first, last }) => {
+    const prefix = held[origin] ?? 0;
+    if (prefix >= last) return true;
+    for (let number = Math.max(first, prefix + 1); number <= last; number++)
+      if (!beyond.has({ origin, number, canary: null })) return false;
+    return true;
+  });
 }

@@ -15,7 +15,7 @@ import { contains, type Held, textOf } from "./history.ts";
 import { Mysqld, PORT } from "./mysqld.ts";
 import { Nats } from "./nats.ts";
 import { Network } from "./network.ts";
-import { deciderName, drawPlan, drawTails, executorName, nodeName, type Plan, proberName } from "./plan.ts";
+import { deciderName, drawPlan, drawTails, drawWider, executorName, nodeName, type Plan, proberName } from "./plan.ts";
 import type { Plant } from "./plant.ts";
 import { Prober } from "./prober.ts";
 import { Process } from "./process.ts";
@@ -28,6 +28,7 @@ import { Writer } from "./writer.ts";
 
 /** So that the tails are drawn from another source than all else. */
 const TAILS = 0x7a_11;
+const WIDER = 0x31_de;
 export const CLUSTER = "shop";
 const FIRST_EPOCH = 3;
 const INSTALLATION = "here";
@@ -93,7 +94,8 @@ export class Incident {
     this.#o = o;
     this.random = new Random(seedOf(o.seed, o.incident));
     const tails = new Random(seedOf(o.seed ^ TAILS, o.incident));
-    this.plan = o.plan ?? drawTails(drawPlan(this.random), tails);
+    const wider = new Random(seedOf(o.seed ^ WIDER, o.incident));
+    this.plan = o.plan ?? drawWider(drawTails(drawPlan(this.random), tails), wider);
     const { shape } = this.plan;
     this.network = new Network(this.timeline, this.random, shape);
     const ttlMs = Object.fromEntries(
@@ -178,6 +180,8 @@ export class Incident {
           flushMs: shape.flushMs,
           applyMs: shape.applyMs[index] ?? 1,
           relayLogRecovery: shape.relayLogRecovery[index] ?? false,
+          outOfOrder: shape.outOfOrder?.[index] ?? false,
+          gaps: shape.outOfOrder?.some(Boolean) ?? false,
           byAddress: (host, port) =>
             port === PORT ? (this.servers.find((s) => s.host === host) ?? null) : null,
           onOpened: (server) => this.promises.opened(server),

@@ -4,7 +4,7 @@
  */
 import type { EpochRow } from "@baton/contracts";
 import { Channel } from "./channel.ts";
-import { contains, type Held, type Transaction, textOf, uuidOf } from "./history.ts";
+import { Beyond, type Held, has, holds, type Range, type Transaction, textOf, uuidOf } from "./history.ts";
 import { type Network, Wire } from "./network.ts";
 import type { Random } from "./random.ts";
 import type { ServerSession } from "./server-session.ts";
@@ -50,6 +50,10 @@ export interface MysqldOptions {
   /** For each transaction on a replica. */
   applyMs: number;
   relayLogRecovery: boolean;
+  /** Its workers do not preserve the commit order (replica_preserve_commit_order=OFF): gaps in what it has executed. */
+  outOfOrder: boolean;
+  /** Some server of the cluster is so: then everybody's binlog may have another order than the numbers. */
+  gaps: boolean;
   byAddress: (host: string, port: number) => Mysqld | null;
   /** It accepts writes from now on. */
   onOpened: (server: Mysqld) => void;
@@ -78,6 +82,8 @@ export class Mysqld {
   #writtenMs: number[] = [];
   logged: Held;
   executed: Held;
+  /** Applied before one that comes earlier: behind a gap in `logged`. */
+  readonly beyond: Beyond;
   canary: Transaction["canary"] = null;
   row: EpochRow | null = null;
   readonly channel: Channel;
@@ -98,7 +104,7 @@ export class Mysqld {
   /** By replica: the position it has acknowledged, also after it has gone. */
   #acked = new Map<number, number>();
   readonly dumps = new Set<Dump>();
-  #waits = new Set<{ set: Held; done: () => void }>();
+  #waits = new Set<{ set: Range[]; done: () => void }>();
 
   constructor(o: MysqldOptions) {
     this.o = o;
@@ -107,6 +113,7 @@ export class Mysqld {
     this.uuid = uuidOf(o.index);
     this.logged = [...o.base];
     this.executed = [...o.base];
+    this.beyond = new Beyond(o.base.length);
     this.life = new Actor(o.name, o.network.timeline);
     this.channel = new Channel(this);
   }
@@ -167,7 +174,9 @@ export class Mysqld {
     if (this.alive || kept < 0) return;
     const lost = this.binlog.splice(kept);
     this.#writtenMs.splice(kept);
-    for (const t of lost.reverse()) this.logged[t.origin] = t.number - 1;
+    this.logged = [...this.o.base];
+    this.beyond.clear();
+    for (const t of this.binlog) this.beyond.add(this.logged, t);
     this.executed = [...this.logged];
     this.canary = null;
     this.channel.loseRelayLog();
@@ -260,7 +269,7 @@ export class Mysqld {
     const t = commit.transaction as Transaction;
     this.binlog.push(t);
     this.#writtenMs.push(this.timeline.nowMs);
-    this.logged[t.origin] = t.number;
+    this.beyond.add(this.logged, t);
     commit.position = this.binlog.length;
     if (this.semiSource) this.#waiting.push(commit);
     for (const dump of this.dumps) this.#send(dump, t, commit.position);
@@ -268,14 +277,24 @@ export class Mysqld {
     this.#settled();
   }
 
+  /** As @@gtid_executed says it. */
+  executedText(): string {
+    return textOf(this.executed, null, this.beyond);
+  }
+
   #finish(commit: Commit): void {
     const t = commit.transaction as Transaction;
-    this.executed[t.origin] = Math.max(this.executed[t.origin] as number, t.number);
+    if (has(this.logged, t))
+      this.executed[t.origin] = Math.max(
+        this.executed[t.origin] as number,
+        // What was applied behind the gap has been executed since long.
+        this.#waiting.length === 0 ? (this.logged[t.origin] as number) : t.number,
+      );
     if (t.canary !== null) this.canary = t.canary;
     if (t.row !== undefined) this.row = t.row;
     commit.done(commit.session?.killed ? "killed" : "ok", t);
     for (const wait of this.#waits)
-      if (contains(this.executed, wait.set)) {
+      if (holds(this.executed, this.beyond, wait.set)) {
         this.#waits.delete(wait);
         wait.done();
       }
@@ -385,9 +404,9 @@ export class Mysqld {
     if (!on) this.#release();
   }
 
-  waitFor(set: Held, done: () => void): { cancel(): void } {
+  waitFor(set: Range[], done: () => void): { cancel(): void } {
     const wait = { set, done };
-    if (contains(this.executed, set)) done();
+    if (holds(this.executed, this.beyond, set)) done();
     else this.#waits.add(wait);
     return { cancel: () => this.#waits.delete(wait) };
   }
@@ -410,7 +429,7 @@ export class Mysqld {
 
   // ---- replicas
 
-  attach(channel: Channel, held: Held, semiSync: boolean): Dump {
+  attach(channel: Channel, semiSync: boolean): Dump {
     const { network } = this.o;
     const dump: Dump = {
       channel,
@@ -423,14 +442,8 @@ export class Mysqld {
     let position = 0;
     for (const t of this.binlog) {
       position++;
-      if ((held[t.origin] as number) < t.number) this.#send(dump, t, position);
-      // What the replica holds already is skipped, and counts as acknowledged.
-      else if (semiSync) {
-        const at = position;
-        dump.out.send(channel.server.life, () => {
-          if (dump.open) dump.back.send(this.life, () => this.acknowledged(channel.server.index, at));
-        });
-      }
+      // What the replica holds already is skipped, and nobody acknowledges it: a waiter waits for a later event (HOLES.md, measured).
+      if (!channel.holds(t)) this.#send(dump, t, position);
     }
     return dump;
   }

@@ -17,6 +17,8 @@ export interface Shape {
   flushMs: number;
   applyMs: number[];
   relayLogRecovery: boolean[];
+  /** Whose appliers leave gaps. */
+  outOfOrder?: boolean[];
 }
 
 export type Fault =
@@ -118,6 +120,12 @@ export function drawTails(plan: Plan, random: Random): Plan {
     ...plan,
     faults: plan.faults.map((f, i) => (i === at && f.type === "kill-node" ? { ...f, olderMs } : f)),
   };
+}
+
+/** From a source of its own, too: what else the world is wider by than the first draw. */
+export function drawWider(plan: Plan, random: Random): Plan {
+  const outOfOrder = Array.from({ length: plan.shape.nodes }, () => random.chance(0.1));
+  return { ...plan, shape: { ...plan.shape, outOfOrder } };
 }
 
 function drawShape(random: Random): Shape {

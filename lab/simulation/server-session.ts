@@ -1,6 +1,6 @@
 /** One connection at the server: runs what it is sent, one statement after another, also when nobody listens any more. */
 import type { Row } from "@baton/mysql";
-import { heldOf, type Transaction } from "./history.ts";
+import { rangesOf, type Transaction } from "./history.ts";
 import type { Mysqld } from "./mysqld.ts";
 import type { Network } from "./network.ts";
 import { Wire } from "./network.ts";
@@ -217,7 +217,7 @@ export class ServerSession {
           wait.cancel();
           interrupted();
         };
-        wait.cancel = server.waitFor(heldOf(s.set, server.o.origins), () => end(0)).cancel;
+        wait.cancel = server.waitFor(rangesOf(s.set), () => end(0)).cancel;
         return;
       }
       case "kill":

@@ -1,7 +1,6 @@
 /** What the model server answers to Baton's questions. */
 import type { Row } from "@baton/mysql";
 import { mysql84, VERSION } from "./dialect.ts";
-import { textOf } from "./history.ts";
 import type { Mysqld } from "./mysqld.ts";
 import type { Select } from "./statements.ts";
 
@@ -38,7 +37,7 @@ export function rowsOf(server: Mysqld, what: Select): Row[] {
       return [
         {
           checksum: server.canary === null ? "" : `${server.canary.epoch}/${server.canary.operation}`,
-          executed: textOf(server.executed),
+          executed: server.executedText(),
         },
       ];
   }
@@ -68,7 +67,7 @@ function statusOf(server: Mysqld): Row {
     skip: 1,
     logBin: 1,
     logUpdates: 1,
-    executed: textOf(server.executed),
+    executed: server.executedText(),
     counters: {
       Uptime: nowS - Math.floor(server.startedMs / 1_000),
       Rpl_semi_sync_source_status: server.semiSource ? "ON" : "OFF",
