@@ -3,6 +3,12 @@ import type { Incident } from "./incident.ts";
 import type { Fault } from "./plan.ts";
 import type { Process } from "./process.ts";
 
+/**
+ * What is acknowledged before Baton can have seen it: a sample a second, three until an undeclared acker is believed
+ * (docs/decisions/0018), and the way through NATS.
+ */
+const UNSEEN_MS = 5_000;
+
 export function befall(incident: Incident, fault: Fault): void {
   const { timeline, network, nats } = incident;
   const later = (ms: number, run: () => void) => timeline.after(ms, null, run);
@@ -87,7 +93,33 @@ export function befall(incident: Incident, fault: Fault): void {
       if (server === undefined || !server.responsive || incident.state.primary === server.name) return;
       incident.trace(server.name, "somebody writes on it behind the primary's back");
       server.writeBehind();
+      return;
     }
+    case "semi-sync": {
+      const server = incident.servers.find((s) => s.name === incident.state.primary);
+      if (server === undefined || !server.responsive || !server.semiSource) return;
+      incident.trace(server.name, "a person switches its semi-sync off");
+      const { life } = server;
+      server.setSemiSource(false);
+      incident.promises.unseen(UNSEEN_MS);
+      later(fault.forMs, () => {
+        if (server.life !== life || !server.writable || incident.state.primary !== server.name) return;
+        incident.trace(server.name, "a person switches its semi-sync on");
+        server.setSemiSource(true);
+      });
+      return;
+    }
+    case "undeclared":
+      incident.attachStranger(fault.forMs);
+      incident.promises.unseen(UNSEEN_MS);
+      return;
+    case "nats-forgets":
+      incident.trace(null, `NATS is as it was ${fault.byMs.toFixed(0)} ms ago`);
+      nats.setBack(timeline.nowMs - fault.byMs);
+      return;
+    case "bucket-deleted":
+      incident.trace(null, `the bucket ${fault.bucket} is deleted`);
+      nats.remake(fault.bucket);
   }
 }
 

@@ -10,6 +10,7 @@ import {
 import {
   type Alert,
   BatonError,
+  BUCKETS,
   type BucketName,
   type CommandVerb,
   type Event,
@@ -85,6 +86,7 @@ export function createBus(process: Process, nats: Nats, ears: Ears): SimulatedBu
   async function watch(name: BucketName, o: WatchOptions<unknown>): Promise<() => void> {
     const model = nats.bucket(name);
     const given = new Map<string, number>();
+    const values = new Map<string, unknown>();
     let lastMs = 0;
     let behind = false;
     /** In order, as on one connection. */
@@ -95,6 +97,8 @@ export function createBus(process: Process, nats: Nats, ears: Ears): SimulatedBu
     const tell = (key: string, stored: Stored | null, revision: number): void => {
       if ((given.get(key) ?? -1) >= revision) return;
       given.set(key, revision);
+      if (stored === null) values.delete(key);
+      else values.set(key, stored.value);
       later(() => o.onChange(key, stored === null ? null : stored.value, revision));
     };
     const resync = (): void => {
@@ -102,8 +106,31 @@ export function createBus(process: Process, nats: Nats, ears: Ears): SimulatedBu
       for (const key of model.keys()) tell(key, model.get(key), model.get(key)?.revision ?? 0);
       for (const [key, revision] of given) if (model.get(key) === null) tell(key, null, revision + 0.5);
     };
+    /** As libs/bus's guard: it looks every 2.5 s, and a watch then reads everything anew, by the revisions that there are now. */
+    const readAnew = (): void => {
+      if (!nats.reaches(process)) {
+        timeline.after(RESYNC_MS, process, readAnew);
+        return;
+      }
+      for (const key of model.keys()) {
+        const stored = model.get(key) as Stored;
+        if (given.get(key) === stored.revision) continue;
+        given.set(key, stored.revision);
+        later(() => o.onChange(key, stored.value, stored.revision));
+        values.set(key, stored.value);
+      }
+      const whenLost = BUCKETS[name].ttlS === null ? (o.whenLost ?? "remember") : "tell";
+      for (const [key, revision] of given) {
+        if (model.get(key) !== null) continue;
+        given.delete(key);
+        if (whenLost === "tell") later(() => o.onChange(key, null, revision));
+        else if (whenLost === "put-back" && values.has(key))
+          ask(`writing ${name} ${key}`, () => model.put(key, values.get(key), 0)).catch(() => undefined);
+      }
+    };
     const entry = {
       bucket: name,
+      forgot: () => void timeline.after(network.random.between(0, RESYNC_MS), process, readAnew),
       changed: (key: string, stored: Stored | null, revision: number) => {
         if (behind) return;
         if (nats.reaches(process)) tell(key, stored, revision);

@@ -15,7 +15,17 @@ import { contains, type Held, textOf } from "./history.ts";
 import { Mysqld, PORT } from "./mysqld.ts";
 import { Nats } from "./nats.ts";
 import { Network } from "./network.ts";
-import { deciderName, drawPlan, drawTails, drawWider, executorName, nodeName, type Plan, proberName } from "./plan.ts";
+import { helpOut } from "./person.ts";
+import {
+  deciderName,
+  drawPlan,
+  drawTails,
+  drawWider,
+  executorName,
+  nodeName,
+  type Plan,
+  proberName,
+} from "./plan.ts";
 import type { Plant } from "./plant.ts";
 import { Prober } from "./prober.ts";
 import { Process } from "./process.ts";
@@ -37,6 +47,9 @@ const BEFORE = 1_000;
 /** After everything is healed, all must be as it should again within this time. */
 const RECOVER_MS = 120_000;
 const LOOK_MS = 250;
+/** Before that Baton's own ways are to be enough, or to have been refused. */
+const PERSON_AFTER_MS = 45_000;
+const PERSON_EVERY_MS = 15_000;
 /** Clients write often for so long after each fault and each change of the state, and now and then otherwise. */
 const LIVELY_MS = 250;
 const IDLE_MS = 400;
@@ -62,6 +75,8 @@ export interface IncidentResult {
   broken: Broken[];
   plan: Plan;
   ended: EndedOperation[];
+  /** The commands by which a person led it out of what Baton refused. */
+  byPerson: string[];
   acknowledged: number;
   events: number;
   /** How long it took, by the model's clock. */
@@ -89,6 +104,11 @@ export class Incident {
   readonly declared: DeclaredCluster;
   readonly #o: IncidentOptions;
   #lively = 0;
+  #personMs = 0;
+  #lastState!: ClusterState;
+  #strangers = 0;
+  /** What a person did in the end, by documented commands. */
+  readonly byPerson: string[] = [];
 
   constructor(o: IncidentOptions) {
     this.#o = o;
@@ -118,8 +138,14 @@ export class Incident {
     };
   }
 
+  /** As NATS has it, or had it last. */
   get state(): ClusterState {
-    return this.nats.bucket("baton_state").get(CLUSTER)?.value as ClusterState;
+    return this.#lastState;
+  }
+
+  /** Null: NATS has lost it. */
+  get stateNow(): ClusterState | null {
+    return (this.nats.bucket("baton_state").get(CLUSTER)?.value as ClusterState | undefined) ?? null;
   }
 
   /** What would have ended the process whose turn it is. */
@@ -157,6 +183,7 @@ export class Incident {
       broken: this.promises.broken,
       plan: this.plan,
       ended: this.ended,
+      byPerson: this.byPerson,
       acknowledged: this.promises.acknowledged,
       events: this.timeline.events,
       tookMs: this.timeline.nowMs,
@@ -215,6 +242,7 @@ export class Incident {
       } satisfies ClusterState,
       null,
     );
+    this.#lastState = this.stateNow as ClusterState;
     // The cluster has been watched for longer than an incident shows.
     this.nats.bucket("baton_marks").put(
       CLUSTER,
@@ -245,13 +273,15 @@ export class Incident {
       replica.channel.setApplier(true);
       replica.channel.startReceiver();
     }
-    this.nats.bucket("baton_state").watches.add({
-      bucket: "baton_state",
-      changed: (_key, stored) => this.#stateChanged(stored?.value as ClusterState),
-    });
+    const changed = () => {
+      const state = this.stateNow;
+      if (state !== null) this.#stateChanged(state);
+    };
+    this.nats.bucket("baton_state").watches.add({ bucket: "baton_state", changed, forgot: changed });
   }
 
   #stateChanged(state: ClusterState): void {
+    this.#lastState = state;
     this.enliven();
     this.promises.wrote(state);
     this.trace(
@@ -367,6 +397,25 @@ export class Incident {
 
   // ---- what befalls it
 
+  /** A replica that nobody declared: somebody's copy for tests, with semi-sync in its configuration. */
+  attachStranger(forMs: number): void {
+    const primary = this.servers.find((s) => s.name === this.state.primary);
+    if (primary === undefined || !primary.responsive || !primary.writable) return;
+    const stranger = new Mysqld({
+      ...primary.o,
+      index: this.plan.shape.nodes,
+      name: `x${++this.#strangers}`,
+      relayLogRecovery: false,
+      outOfOrder: false,
+    });
+    this.trace(stranger.name, `follows ${primary.name}, and nobody declared it`);
+    stranger.semiReplica = true;
+    stranger.channel.change(primary.host, PORT, true);
+    stranger.channel.setApplier(true);
+    stranger.channel.startReceiver();
+    this.timeline.after(forMs, null, () => stranger.crash());
+  }
+
   /** Dead, stopped, or somebody who must hear it cannot. */
   #isHarmed(node: string): boolean {
     const server = this.server(node);
@@ -399,12 +448,17 @@ export class Incident {
       process.resume();
       this.restart(process);
     }
+    this.#personMs = this.timeline.nowMs + PERSON_AFTER_MS;
     this.#watchRecovery(this.timeline.nowMs + RECOVER_MS, null, 0);
   }
 
   #watchRecovery(untilMs: number, calmSinceMs: number | null, acknowledged: number): void {
     const { nowMs } = this.timeline;
     const wrong = unrest(this);
+    if (wrong !== null && nowMs >= this.#personMs) {
+      this.#personMs = nowMs + PERSON_EVERY_MS;
+      helpOut(this);
+    }
     if (wrong === null && calmSinceMs !== null && nowMs - calmSinceMs >= STAY_MS) {
       const written = this.promises.acknowledged > acknowledged;
       if (!written && this.canWrite() && nowMs >= untilMs)

@@ -17,6 +17,8 @@ export interface Stored {
 export interface Watch {
   readonly bucket: string;
   readonly changed: (key: string, stored: Stored | null, revision: number) => void;
+  /** The bucket is not what it was. */
+  readonly forgot?: () => void;
 }
 
 interface Lease {
@@ -34,6 +36,25 @@ export class ModelBucket {
   constructor(nats: Nats, ttlMs: number | null) {
     this.#nats = nats;
     this.#ttlMs = ttlMs;
+  }
+
+  /** Each write and removal, so that it can be set back. */
+  readonly #writes: { atMs: number; key: string; stored: Stored | null; revision: number }[] = [];
+
+  /** As it was then; `null`: a new one of the same name. Whoever watches finds out by reading anew. */
+  setBack(toMs: number | null): void {
+    const kept = toMs === null ? [] : this.#writes.filter((w) => w.atMs <= toMs);
+    if (toMs !== null && kept.length === this.#writes.length) return;
+    this.#writes.splice(0, this.#writes.length, ...kept);
+    for (const lease of this.#leases.values()) lease.cancelled = true;
+    this.#leases.clear();
+    this.#stored.clear();
+    this.#revision = kept.at(-1)?.revision ?? 0;
+    for (const { key, stored } of kept)
+      if (stored === null) this.#stored.delete(key);
+      else this.#stored.set(key, stored);
+    for (const [key, { revision }] of this.#stored) this.#lease(key, revision);
+    for (const watch of this.watches) watch.forgot?.();
   }
 
   get(key: string): Stored | null {
@@ -73,12 +94,15 @@ export class ModelBucket {
   #set(key: string, stored: Stored | null, revision: number): void {
     if (stored === null) this.#stored.delete(key);
     else this.#stored.set(key, stored);
+    this.#writes.push({ atMs: this.#nats.network.timeline.nowMs, key, stored, revision });
     for (const watch of this.watches) watch.changed(key, stored, revision);
   }
 }
 
 interface Message {
   seq: number;
+  atMs: number;
+  doneMs?: number;
   intent: Intent;
   delivered: number;
   state: "ready" | "leased" | "done";
@@ -135,9 +159,29 @@ export class IntentStream {
     if (known !== undefined && nowMs - known.atMs < DUPLICATE_MS) return { seq: known.seq, duplicate: true };
     const seq = this.#messages.length + 1;
     this.#ids.set(msgId, { seq, atMs: nowMs });
-    this.#messages.push({ seq, intent, delivered: 0, state: "ready", holder: null, delivery: 0 });
+    this.#messages.push({
+      seq,
+      atMs: nowMs,
+      intent,
+      delivered: 0,
+      state: "ready",
+      holder: null,
+      delivery: 0,
+    });
     this.dispatch();
     return { seq, duplicate: false };
+  }
+
+  /** As it was then: later messages are gone, and who was done since is given out again. */
+  setBack(toMs: number): void {
+    const gone = this.#messages.findIndex((m) => m.atMs > toMs);
+    if (gone >= 0) this.#messages.splice(gone);
+    for (const [id, { seq }] of this.#ids) if (seq > this.#messages.length) this.#ids.delete(id);
+    for (const m of this.#messages) {
+      if (m.state !== "done" || (m.doneMs ?? 0) <= toMs) continue;
+      m.delivery++;
+      this.#ready(m);
+    }
   }
 
   pull(puller: Puller): void {
@@ -184,6 +228,7 @@ export class IntentStream {
     if (message.delivery !== delivery || message.state !== "leased") return;
     if (ok) {
       message.state = "done";
+      message.doneMs = this.#nats.network.timeline.nowMs;
       if (!this.#nats.network.random.chance(this.#again)) return;
       // The acknowledgement was lost: it comes again.
       this.#nats.network.timeline.after(message.holder?.ackWaitMs ?? 0, null, () => this.#ready(message));
@@ -247,6 +292,16 @@ export class Nats {
 
   reaches(process: Process): boolean {
     return this.up && this.network.open(process.host, NATS_HOST);
+  }
+
+  /** Its servers come back with what they had then. What is declared was declared long before. */
+  setBack(toMs: number): void {
+    for (const [name, bucket] of this.buckets) if (name !== "baton_clusters") bucket.setBack(toMs);
+    this.intents.setBack(toMs);
+  }
+
+  remake(name: string): void {
+    this.bucket(name).setBack(null);
   }
 
   stall(): void {

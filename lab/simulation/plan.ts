@@ -45,7 +45,16 @@ export type Fault =
   | { type: "pause-prober"; prober: number; atMs: number; forMs: number }
   | { type: "clock"; process: string; byMs: number; atMs: number }
   | { type: "switchover"; to: string | null; atMs: number }
-  | { type: "errant"; node: number; atMs: number };
+  | { type: "errant"; node: number; atMs: number }
+  /** A person switches semi-sync off on the primary, and on again. */
+  | { type: "semi-sync"; atMs: number; forMs: number }
+  /** A server that nobody declared attaches to the primary and acknowledges. */
+  | { type: "undeclared"; atMs: number; forMs: number }
+  /** NATS comes back as it was so long ago: its servers lost what they had not synced, or a person restored a copy. */
+  | { type: "nats-forgets"; byMs: number; atMs: number }
+  | { type: "bucket-deleted"; bucket: (typeof DELETED)[number]; atMs: number };
+
+export const DELETED = ["baton_state", "baton_marks", "baton_vouch"] as const;
 
 export interface Plan {
   shape: Shape;
@@ -122,10 +131,62 @@ export function drawTails(plan: Plan, random: Random): Plan {
   };
 }
 
+const SEEN_THROUGH: ReadonlySet<Fault["type"]> = new Set<Fault["type"]>([
+  "kill-node",
+  "switchover",
+  "strike",
+]);
+/** Longer than a silence may last until it is taken for something else. */
+const LONG_SILENT_MS = 3_600;
+
+function drawSilentAcker(random: Random, shape: Shape): Fault[] {
+  const node = random.int(1, shape.nodes - 1);
+  const others = names(shape.nodes, nodeName).filter((n) => n !== nodeName(node) && n !== nodeName(0));
+  const atMs = CALM_MS + random.between(0, 200);
+  const deadMs = atMs + LONG_SILENT_MS + random.between(0, 1_500);
+  const away = [...names(shape.probers, proberName), ...names(shape.executors, executorName)];
+  const forMs = deadMs - atMs + random.between(500, 2_500);
+  // The others hear less of the primary than he, so that he holds alone what was acknowledged last.
+  const behind: Fault[] = random.chance(0.5)
+    ? [
+        {
+          type: "cut",
+          from: ["n1"],
+          to: others.slice(shape.acks - 1),
+          both: true,
+          atMs: deadMs - 300,
+          forMs: 290,
+        },
+      ]
+    : [];
+  return [
+    { type: "cut", from: [nodeName(node)], to: away, both: true, atMs, forMs },
+    ...behind,
+    { type: "kill-node", node: 0, atMs: deadMs, forMs: random.between(2_500, 6_000) },
+  ];
+}
+
 /** From a source of its own, too: what else the world is wider by than the first draw. */
 export function drawWider(plan: Plan, random: Random): Plan {
   const outOfOrder = Array.from({ length: plan.shape.nodes }, () => random.chance(0.1));
-  return { ...plan, shape: { ...plan.shape, outOfOrder } };
+  const faults: Fault[] = [];
+  const atMs = CALM_MS + (random.chance(0.5) ? random.between(0, 400) : random.between(0, 4_000));
+  const forMs = random.logBetween(50, 9_000);
+  const what = random.next();
+  if (what < 0.03) faults.push({ type: "nats-forgets", byMs: random.logBetween(5, 4_000), atMs });
+  else if (what < 0.06) faults.push({ type: "bucket-deleted", bucket: random.pick(DELETED), atMs });
+  // What Baton cannot have seen yet it cannot refuse for: these two want probers and NATS that see.
+  else if (plan.faults.every((f) => SEEN_THROUGH.has(f.type))) {
+    if (what < 0.1) faults.push({ type: "semi-sync", atMs, forMs });
+    else if (what < 0.14) faults.push({ type: "undeclared", atMs, forMs });
+  }
+  // Somebody cut off from probers alone, and later his primary dies: who is only silent may have acknowledged.
+  if (random.chance(0.02)) faults.push(...drawSilentAcker(random, plan.shape));
+  if (faults.length === 0) return { ...plan, shape: { ...plan.shape, outOfOrder } };
+  const all = [...plan.faults, ...faults].sort((a, b) => a.atMs - b.atMs);
+  const lastMs = all.at(-1)?.atMs ?? 0;
+  const healMs = plan.healMs + Math.max(0, lastMs - (plan.faults.at(-1)?.atMs ?? 0));
+  return { shape: { ...plan.shape, outOfOrder }, faults: all, healMs };
 }
 
 function drawShape(random: Random): Shape {

@@ -34,6 +34,8 @@ export class Promises {
   readonly broken: Broken[] = [];
   readonly #state: () => ClusterState;
   readonly #nowMs: () => number;
+  #unseenUntilMs = 0;
+  #count = 0;
   readonly #acked: { transaction: Transaction; server: Mysqld; atMs: number }[] = [];
   /** The reign that a server's clients write in. */
   readonly #reignOf = new Map<Mysqld, Reign>();
@@ -51,13 +53,18 @@ export class Promises {
   }
 
   get acknowledged(): number {
-    return this.#acked.length;
+    return this.#count;
   }
 
   break(promise: Kept, what: string): void {
     // The first tells the story; the same again adds nothing.
     if (this.broken.some((b) => b.promise === promise)) return;
     this.broken.push({ promise, atMs: this.#nowMs(), what });
+  }
+
+  /** Somebody has just changed what acknowledgements rest on: nothing can be promised until Baton has seen it. */
+  unseen(forMs: number): void {
+    this.#unseenUntilMs = Math.max(this.#unseenUntilMs, this.#nowMs() + forMs);
   }
 
   /** A server accepts writes: in the name of the epoch that the state has now. */
@@ -83,7 +90,8 @@ export class Promises {
   /** A client was told OK for what it sent at `sentMs`. */
   acked(server: Mysqld, transaction: Transaction, sentMs: number): void {
     const atMs = this.#nowMs();
-    this.#acked.push({ transaction, server, atMs });
+    this.#count++;
+    if (atMs >= this.#unseenUntilMs) this.#acked.push({ transaction, server, atMs });
     const reign = this.#reignOf.get(server);
     if (reign === undefined) {
       this.break("one-pen", `${server.name} acknowledged a write without a reign`);

@@ -135,6 +135,7 @@ export function addIncident(part: Part, result: IncidentResult): void {
   for (const fault of result.plan.faults) count(part.faults, fault.type);
   for (const e of result.ended)
     count(part.endings, [e.kind, e.outcome, ...(e.code === null ? [] : [e.code])].join(" "));
+  for (const command of new Set(result.byPerson)) count(part.endings, `a person's ${command}`);
   if (result.broken.length > 0)
     part.broken.push({ incident: result.incident, broken: result.broken, plan: result.plan });
 }

@@ -4,6 +4,8 @@ import type { Broken } from "./promises.ts";
 
 export function unrest(incident: Incident): Pick<Broken, "promise" | "what"> | null {
   const { state } = incident;
+  if (incident.stateNow === null)
+    return { promise: "nothing-stopped", what: "NATS has no state of the cluster" };
   if (state.phase !== "steady")
     return { promise: "ends", what: `${state.operation?.id} has not ended (${state.phase}@${state.epoch})` };
   const stopped = (what: string) => ({ promise: "nothing-stopped" as const, what });
