@@ -126,7 +126,9 @@ export function decide(
   if (picture.declared === null || !picture.stateKnown) return { picture, effects };
 
   if (input.type === "sample") picture = noteHistory(picture, input.sample, now, s);
-  if (input.type === "state") picture = remember(picture);
+  // What was read before all was known counts, too: a state that does not change is told once.
+  if (input.type === "state" || input.type === "state-known" || input.type === "declared")
+    picture = remember(picture);
   const fault = epochFaultNow(picture, now);
   const back = fault?.code === "state-went-back" ? stateToPutBack(picture, now) : null;
   if (fault !== null && back !== null) {

@@ -54,6 +54,17 @@ describe("a state that goes back", () => {
     expect(stage.orders()).toEqual([]);
   });
 
+  it("is put back also when it was read before the decider knew that it had read all, and has not changed since", () => {
+    const stage = new Scene();
+    stage.picture = { ...stage.picture, stateKnown: false };
+    stage.steady({ epoch: 2, primary: "n2", primaryUuid: uuid("n2"), installation: "here" }, 9);
+    stage.feed({ type: "state-known" });
+    carry(stage, row(2, "n2"));
+    stage.feed({ type: "state", state: null, revision: 0, nowUnixMs: stage.unixMs });
+    expect(stage.code()).toBe("state-went-back");
+    expect(putBacks(stage)).toMatchObject([{ over: 0, state: { epoch: 2 } }]);
+  });
+
   it("is not put back from a memory that the data have outrun", () => {
     const stage = reigning();
     carry(stage, row(3, "n3"));
