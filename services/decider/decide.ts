@@ -135,6 +135,7 @@ export function decide(
     picture = { ...picture, putBackMs: now };
     effects.push({ type: "put-back", ...back, found: fault.why });
   }
+  if (input.type === "state") picture = noteInVain(picture, before, now);
   picture = noteFaults(suspect(picture, now, s), now, s);
   const verdict = diagnose(picture, now, s);
   picture = noteBaseline(picture, verdict, now, s);
@@ -420,9 +421,11 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
     }
     return null;
   };
-  // Whoever was tried in vain may wait for what the others bring: it comes after them.
-  const inVain = (node: string) => failedLast && isOf(state.last?.id ?? "", picture, node);
-  const home = wishFor((node) => !inVain(node)) ?? wishFor(inVain);
+  // Whoever was tried in vain may wait for what the others bring: it comes after them, and whose turn was last comes last.
+  const inVain = [...picture.inVainMs].sort(([, a], [, b]) => a - b).map(([node]) => node);
+  let home = wishFor((node) => !picture.inVainMs.has(node));
+  // What is broken elsewhere counts only once it has stood for a while.
+  if (now - sinceMs >= s.retryMs) for (const turn of inVain) home ??= wishFor((node) => node === turn);
   if (home !== null) return home;
   const node = nodeToRebuild(picture, now, s);
   if (node !== null) return order("rebuild", node, `${node} is quarantined and is to be rebuilt.`);
@@ -430,6 +433,18 @@ function orderFor(picture: Picture, verdict: Verdict | null, now: number, s: Set
   if (member === null || !mayTry("membership")) return null;
   const { node: of, reason, byPerson = false } = member;
   return { ...order("membership", of, reason), byPerson };
+}
+
+/** Keeps who was tried in vain, and when: with several of them each gets its turn. */
+function noteInVain(picture: Picture, before: Picture, now: number): Picture {
+  const last = picture.state?.value.last ?? null;
+  if (last === null || last.id === before.state?.value.last?.id) return picture;
+  const node = Object.keys(picture.declared?.nodes ?? {}).find((name) => isOf(last.id, picture, name));
+  if (node === undefined) return picture;
+  const inVainMs = new Map(picture.inVainMs);
+  if (last.outcome === "completed") inVainMs.delete(node);
+  else inVainMs.set(node, now);
+  return { ...picture, inVainMs };
 }
 
 /** Operations are named by their kind, cluster, node and the revision that they left. */

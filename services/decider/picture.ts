@@ -95,6 +95,8 @@ export interface Picture {
   readonly ackers: Ackers | null;
   /** node → since when it has been out of its place */
   readonly astraySince: ReadonlyMap<string, number>;
+  /** node → when an operation on it last ended in vain; not once one has completed */
+  readonly inVainMs: ReadonlyMap<string, number>;
   /** What is broken and could be mended, gravest first. */
   readonly faults: readonly Fault[];
   /** When the primary's server started that was last seen writable in this reign, by its own clock. */
@@ -142,6 +144,7 @@ export function emptyPicture(cluster: string, now: number): Picture {
     writing: null,
     ackers: null,
     astraySince: new Map(),
+    inVainMs: new Map(),
     faults: [],
     openedStartS: null,
     endedSinceOpen: false,

@@ -306,6 +306,22 @@ describe("who was tried in vain", () => {
     expect(tried()).toBe("rejoin n3");
     expect(tried(last)).toBe("rejoin n2");
   });
+
+  it("comes after them also when something else was tried in vain since", () => {
+    const s = calm();
+    const ended = (id: string, kind: string) =>
+      ({ id, kind, outcome: "blocked", code: "handover-unproven", endedUnixMs: 0 }) as never;
+    s.steady({ last: ended("rejoin-shop-n2-7", "rejoin") }, 8);
+    s.wait(250);
+    s.steady({ last: ended("repair-shop-n1-8", "repair") }, 9);
+    for (let i = 0; i < 12; i++) {
+      s.now += 1_000;
+      s.sample("n1");
+      s.replica("n2", null, "p1", { readOnly: true });
+      s.replica("n3", { receiver: "off", sourceUuid: uuid("n9"), sourceHost: "h9" });
+    }
+    expect(s.orders()[0]).toBe("rejoin n3");
+  });
 });
 
 describe("a second pen", () => {
