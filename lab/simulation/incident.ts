@@ -46,6 +46,11 @@ const INSTALLATION = "here";
 const BEFORE = 1_000;
 /** After everything is healed, all must be as it should again within this time. */
 const RECOVER_MS = 120_000;
+/**
+ * NATS that forgot counts revisions anew, and an order of a revision that was there before has the name of an earlier one: the stream
+ * takes it for the same for two minutes.
+ */
+const RECOVER_FORGOTTEN_MS = 280_000;
 const LOOK_MS = 250;
 /** Before that Baton's own ways are to be enough, or to have been refused. */
 const PERSON_AFTER_MS = 45_000;
@@ -105,6 +110,7 @@ export class Incident {
   readonly #o: IncidentOptions;
   #lively = 0;
   #personMs = 0;
+  #recoverMs = RECOVER_MS;
   #lastState!: ClusterState;
   #strangers = 0;
   /** What a person did in the end, by documented commands. */
@@ -449,7 +455,9 @@ export class Incident {
       this.restart(process);
     }
     this.#personMs = this.timeline.nowMs + PERSON_AFTER_MS;
-    this.#watchRecovery(this.timeline.nowMs + RECOVER_MS, null, 0);
+    const forgot = this.plan.faults.some((f) => f.type === "nats-forgets" || f.type === "bucket-deleted");
+    this.#recoverMs = forgot ? RECOVER_FORGOTTEN_MS : RECOVER_MS;
+    this.#watchRecovery(this.timeline.nowMs + this.#recoverMs, null, 0);
   }
 
   #watchRecovery(untilMs: number, calmSinceMs: number | null, acknowledged: number): void {
@@ -469,7 +477,7 @@ export class Incident {
       }
     }
     if (nowMs >= untilMs && wrong !== null) {
-      const after = `${(RECOVER_MS / 1_000).toFixed(0)} s after everything was healed`;
+      const after = `${(this.#recoverMs / 1_000).toFixed(0)} s after everything was healed`;
       this.promises.break(wrong.promise, `${after}: ${wrong.what}`);
       this.#finish();
       return;

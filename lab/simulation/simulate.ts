@@ -1,6 +1,7 @@
 /** A run: incidents of one seed, shared out among worker threads, and what came of them. */
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
+import type { HoleName } from "./hole.ts";
 import type { IncidentResult } from "./incident.ts";
 import type { Plan } from "./plan.ts";
 import type { PlantName } from "./plant.ts";
@@ -13,6 +14,8 @@ export interface SimulateOptions {
   /** Default: one for each core, at most 16. */
   workers?: number | undefined;
   plant?: PlantName | undefined;
+  /** A hole that product code once had. */
+  hole?: HoleName | undefined;
   /** In each incident instead of what the seed draws, which then draws delays alone. */
   plan?: Plan | undefined;
   /** Stops after so many that broke a promise. Default 10. */
@@ -64,7 +67,7 @@ export async function simulate(o: SimulateOptions): Promise<SimulateReport> {
   const most = o.mostBroken ?? 10;
   await Promise.all(
     Array.from({ length: threads }, async () => {
-      const worker = new Worker(new URL("./thread.ts", import.meta.url));
+      const worker = begin(o.hole);
       try {
         while (next < last && report.broken.length < most) {
           const from = next;
@@ -84,11 +87,11 @@ export async function simulate(o: SimulateOptions): Promise<SimulateReport> {
 
 /** One incident with its trace, line by line, in a thread of its own: this one's clock stays as it is. */
 export async function replay(
-  o: { seed: number; incident: number; plant?: PlantName | undefined },
+  o: { seed: number; incident: number; plant?: PlantName | undefined; hole?: HoleName | undefined },
   onTrace: (line: string) => void,
 ): Promise<SimulateReport> {
   const beganMs = performance.now();
-  const worker = new Worker(new URL("./thread.ts", import.meta.url));
+  const worker = begin(o.hole);
   try {
     const job: Job = { seed: o.seed, from: o.incident, to: o.incident + 1, plant: o.plant };
     const part = await ask(worker, job, onTrace);
@@ -96,6 +99,15 @@ export async function replay(
   } finally {
     await worker.terminate();
   }
+}
+
+/** A hole is dug before the thread loads what it runs. */
+function begin(hole: HoleName | undefined): Worker {
+  return new Worker(new URL("./thread.ts", import.meta.url), { workerData: { hole } satisfies ForThread });
+}
+
+export interface ForThread {
+  hole: HoleName | undefined;
 }
 
 export type ToThread = Job & { trace: boolean };

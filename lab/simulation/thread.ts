@@ -1,13 +1,17 @@
 /** A worker thread: its timers and clocks are virtual from here on, so it does nothing but run incidents. */
-import { parentPort } from "node:worker_threads";
-import { Incident, type IncidentOptions } from "./incident.ts";
+import { parentPort, workerData } from "node:worker_threads";
+import { dig } from "./hole.ts";
+import type { IncidentOptions, Incident as Running } from "./incident.ts";
 import { PLANTS } from "./plant.ts";
-import { addIncident, emptyPart, type FromThread, type ToThread } from "./simulate.ts";
+import { addIncident, emptyPart, type ForThread, type FromThread, type ToThread } from "./simulate.ts";
 import { installClock } from "./timeline.ts";
 
+const { hole } = workerData as ForThread;
+if (hole !== undefined) dig(hole);
+const { Incident } = await import("./incident.ts");
 installClock();
 
-let running: Incident | null = null;
+let running: Running | null = null;
 process.on("unhandledRejection", (error) => {
   if (running === null) throw error;
   running.uncaught(error);
