@@ -22,6 +22,8 @@ export interface WriterOptions {
   /** Silence of an insert after which the primary is looked for. Default 50. */
   answerTimeoutMs?: number;
   onAck?: (ack: Ack) => void;
+  /** What is sent to this server in place of the insert of the id; the report's `lost` then means nothing. */
+  statement?: (id: string, server: string) => string;
 }
 
 export interface WriterSnapshot {
@@ -84,7 +86,8 @@ interface Place {
  */
 export class Writer {
   readonly #account: Account;
-  readonly #options: Required<Omit<WriterOptions, "onAck">> & Pick<WriterOptions, "onAck">;
+  readonly #options: Required<Omit<WriterOptions, "onAck" | "statement">> &
+    Pick<WriterOptions, "onAck" | "statement">;
   readonly #tag = Math.random().toString(36).slice(2, 10).padEnd(8, "0");
   readonly #ledger = new Ledger();
   readonly #places: Place[];
@@ -253,11 +256,16 @@ export class Writer {
     const sentMs = monotonicMs();
     const number = this.#ledger.send(sentMs);
     link.insert = number;
-    const sql = `INSERT INTO app.writes VALUES ('${this.#id(number)}', ${identityOf(place.node)}, ${sentMs})`;
-    link.ask(sql, sentMs, (error) => {
+    const id = this.#id(number);
+    const sql =
+      this.#options.statement?.(id, link.server) ??
+      `INSERT INTO app.writes VALUES ('${id}', ${identityOf(place.node)}, ${sentMs})`;
+    link.ask(sql, sentMs, (error, answer) => {
       link.insert = undefined;
       const late = place.hanging.delete(link);
       if (error) this.#count(error.code ?? String(error.errno));
+      // An OK that changed no row waited for nobody.
+      else if ((answer as { affectedRows?: number }).affectedRows === 0) this.#count("no-row");
       else this.#acknowledge(number, link.server, sentMs);
       if (late) return this.#keep(worker, place, link);
       if (error) return this.#free(worker, place);

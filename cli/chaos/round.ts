@@ -8,6 +8,7 @@ import {
   type Heal,
   longestSilence,
   lostWrites,
+  RegisterBook,
   type Reign,
   type RoundPlan,
   type RoundRecord,
@@ -57,8 +58,20 @@ export async function playRound(
   const before = await operationsSoFar(stage);
 
   const acks: Ack[] = [];
+  const registerAcks: Ack[] = [];
+  const book = new RegisterBook(`r${Math.random().toString(36).slice(2, 10)}`);
   const writers = Array.from({ length: WRITERS }, () =>
     stage.lab.writer({ ...WRITER, onAck: (ack) => acks.push(ack) }),
+  );
+  writers.push(
+    stage.lab.writer({
+      ...WRITER,
+      statement: (id, server) => book.statement(id, server),
+      onAck: (ack) => {
+        registerAcks.push(ack);
+        book.acknowledged(ack.id);
+      },
+    }),
   );
   try {
     await until(() => acks.length >= WARM_ACKS, WARM_MS, signal);
@@ -94,9 +107,17 @@ export async function playRound(
     const reigns: Reign[] = [{ epoch: view.epoch, server: first?.server ?? "" }, ...audit.reigns];
     const primaryNow = (await stage.status().catch(() => null))?.primary ?? scene.primary.name;
     const tags = [...new Set(acks.map(({ id }) => id.slice(0, id.indexOf("-"))))];
-    const nodes = await finalNodes(stage.lab, primaryNow, tags, notWhole === null ? CATCH_UP_MS : 0);
+    const nodes = await finalNodes(
+      stage.lab,
+      primaryNow,
+      tags,
+      book.tag,
+      notWhole === null ? CATCH_UP_MS : 0,
+    );
     const record: RoundRecord = {
       acks,
+      registerAcks,
+      registers: book.registers(),
       reigns,
       begunBeforeHealing: audit.reigns.filter(
         ({ atUnixMs }) => atUnixMs < healed.unixMs - (healed.monotonicMs - standing.healingMs),

@@ -11,7 +11,7 @@ import {
   type ServiceName,
 } from "@baton/contracts";
 import { type Lab, monotonicMs, startLab } from "@baton/lab";
-import type { Disks, Network, Scene, Service } from "@baton/lab/chaos";
+import { type Disks, type Network, registersTable, type Scene, type Service } from "@baton/lab/chaos";
 import { loadConfig } from "@baton/runtime";
 import type { PlantName } from "@baton/simulation";
 import { notWhole } from "../demo/stage.ts";
@@ -251,6 +251,7 @@ export async function openChaosStage(network: Network, disks: Disks, o: StageOpt
       onProgress: o.onProgress,
     });
     undo.unshift(() => lab.stop());
+    await lab.node(NODES[0]).query(registersTable);
     o.onProgress("starting the services");
     const { baton, repl } = lab.accounts;
     const file = await writeConfig(folder.path, {

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { Ack } from "../writer.ts";
 import { check, type FinalNode, longestSilence, type RoundRecord } from "./check.ts";
+import { RegisterBook, type RegisterRow } from "./registers.ts";
 
 const ack = (id: string, server: string, sentMs: number, atMs = sentMs + 1): Ack => ({
   id,
@@ -13,11 +14,37 @@ const ack = (id: string, server: string, sentMs: number, atMs = sentMs + 1): Ack
 const acks = [ack("w-0", "A", 10), ack("w-1", "A", 20), ack("w-2", "B", 200), ack("w-3", "B", 210)];
 const rows = new Set(["w-0", "w-1", "w-2", "w-3", "w-4"]);
 
+/** a: 1 to 3 acknowledged. b: deleted. c: version 2 got an error. d: nobody answered its delete. */
+const version = (key: string, number: number, acknowledged = true) => ({
+  row: { version: number, value: `${key}=${number}`, server: "A" },
+  acknowledged,
+  server: "A",
+});
+const gone = (acknowledged = true) => ({ row: null, acknowledged, server: "A" });
+const registers = [
+  { key: "a", versions: [version("a", 1), version("a", 2), version("a", 3)] },
+  { key: "b", versions: [version("b", 1), gone()] },
+  { key: "c", versions: [version("c", 1), version("c", 2, false)] },
+  { key: "d", versions: [version("d", 1), gone(false)] },
+];
+const row = (key: string, number: number): RegisterRow => version(key, number).row;
+const held = new Map([
+  ["a", row("a", 3)],
+  ["c", row("c", 2)],
+  ["d", row("d", 1)],
+]);
+const holding = (change: Record<string, RegisterRow | null>) => {
+  const now = new Map(held);
+  for (const [key, value] of Object.entries(change)) value === null ? now.delete(key) : now.set(key, value);
+  return now;
+};
+
 const primary: FinalNode = {
   node: "n2",
   server: "B",
   primary: true,
   rows,
+  registers: held,
   executed: "B:1-9",
   readOnly: false,
   superReadOnly: false,
@@ -39,6 +66,8 @@ const replica: FinalNode = {
 
 const good: RoundRecord = {
   acks,
+  registerAcks: [],
+  registers,
   reigns: [
     { epoch: 4, server: "A" },
     { epoch: 5, server: "B" },
@@ -76,6 +105,44 @@ describe("the checker", () => {
         ],
       }),
     ).toEqual(["lost", "lost"]);
+  });
+
+  const everywhere = (change: Record<string, RegisterRow | null>) =>
+    codes({
+      nodes: [
+        { ...replica, registers: holding(change) },
+        { ...primary, registers: holding(change) },
+      ],
+    });
+
+  it("finds a lost update, a lost insert, and a delete that came back", () => {
+    expect(everywhere({ a: row("a", 2) })).toEqual(["lost", "lost"]);
+    expect(everywhere({ a: null })).toEqual(["lost", "lost"]);
+    expect(everywhere({ b: row("b", 1) })).toEqual(["resurrected", "resurrected"]);
+    expect(everywhere({ c: null })).toEqual(["lost", "lost"]);
+  });
+
+  it("finds a value that nobody wrote", () => {
+    const nowhere = ["from-nowhere", "from-nowhere"];
+    expect(everywhere({ a: row("a", 9) })).toEqual(nowhere);
+    expect(everywhere({ a: { ...row("a", 3), value: "b=3" } })).toEqual(nowhere);
+    expect(everywhere({ a: { ...row("a", 3), server: "C" } })).toEqual(nowhere);
+    expect(everywhere({ x: row("x", 1) })).toEqual(nowhere);
+  });
+
+  it("finds a version that is stale on one node", () => {
+    expect(withReplica({ registers: holding({ a: row("a", 2) }) })).toEqual(["lost", "histories-differ"]);
+    expect(withReplica({ registers: holding({ c: row("c", 1) }) })).toEqual(["histories-differ"]);
+  });
+
+  it("lets a version that got no OK be there or not, and nothing else for it", () => {
+    expect(everywhere({ c: row("c", 1) })).toEqual([]);
+    expect(everywhere({ d: null })).toEqual([]);
+    expect(everywhere({ d: row("d", 2) })).toEqual(["from-nowhere", "from-nowhere"]);
+  });
+
+  it("finds a second pen by the registers too", () => {
+    expect(codes({ registerAcks: [ack("v-1", "A", 202, 230)] })).toEqual(["second-pen"]);
   });
 
   it("finds a second pen: the earlier primary takes a write on after the later one acknowledged", () => {
@@ -196,5 +263,30 @@ describe("the longest silence", () => {
     expect(longestSilence(acks, 15, 220)).toBe(180);
     expect(longestSilence([], 15, 220)).toBe(205);
     expect(longestSilence(acks, 100, 2_000)).toBe(1_789);
+  });
+});
+
+describe("the book of registers", () => {
+  it("writes inserts, updates and deletes, each only upon the version before it", () => {
+    const book = new RegisterBook("t");
+    const said: string[] = [];
+    for (let number = 0; number < 60; number++) {
+      said.push(book.statement(`w-${number}`, "A"));
+      book.acknowledged(`w-${number}`);
+    }
+    const of = said.filter((sql) => sql.includes("'t-0'")).map((sql) => sql.split(" ")[0]);
+    expect(of).toEqual(["INSERT", "UPDATE", "UPDATE", "DELETE", "INSERT"]);
+    expect(
+      said.filter((sql) => sql.startsWith("UPDATE")).every((sql) => /AND version = \d+$/.test(sql)),
+    ).toBe(true);
+    expect(book.registers()).toHaveLength(12);
+  });
+
+  it("writes a key no more while its answer is open, and takes another one for it", () => {
+    const book = new RegisterBook("t");
+    for (let number = 0; number < 13; number++) book.statement(`w-${number}`, "A");
+    expect(book.registers().map(({ versions }) => versions.length)).toEqual(Array(13).fill(1));
+    book.acknowledged("w-4");
+    expect(book.statement("w-13", "A")).toContain("'t-4'");
   });
 });

@@ -4,6 +4,7 @@
  */
 import type { RefusalCode } from "@baton/contracts";
 import type { Ack } from "../writer.ts";
+import { isSame, type Register, type RegisterRow, wrongRegisters } from "./registers.ts";
 import type { Expectation } from "./scene.ts";
 
 /** Who had the pen, as the audit tells it, oldest first; the first is the one from before the round. */
@@ -28,6 +29,8 @@ export interface FinalNode {
   primary: boolean;
   /** Ids of this round's writers. */
   rows: ReadonlySet<string>;
+  /** By key, of this round's keys. */
+  registers: ReadonlyMap<string, RegisterRow>;
   executed: string;
   readOnly: boolean;
   superReadOnly: boolean;
@@ -45,7 +48,11 @@ export interface LeftOver {
 }
 
 export interface RoundRecord {
+  /** Of inserted ids. */
   acks: readonly Ack[];
+  /** Of versions of the registers. */
+  registerAcks: readonly Ack[];
+  registers: readonly Register[];
   reigns: readonly Reign[];
   /** How many of them began before the healing. */
   begunBeforeHealing: number;
@@ -69,6 +76,8 @@ export interface RoundRecord {
 
 export type ViolationCode =
   | "lost"
+  | "resurrected"
+  | "from-nowhere"
   | "second-pen"
   | "epoch-twice"
   | "operation-unended"
@@ -88,13 +97,13 @@ const idsShown = 5;
 
 export function check(record: RoundRecord): Violation[] {
   return [
-    ...onePen(record.acks, record.reigns),
+    ...onePen([...record.acks, ...record.registerAcks], record.reigns),
     ...epochsOnce(record.reigns),
     ...everythingEnded(record.operations),
     ...outcome(record),
     ...(record.notWhole === null
       ? [
-          ...nothingLost(record.acks, record.nodes),
+          ...nothingLost(record, record.nodes),
           ...oneHistory(record.nodes),
           ...nothingStopped(record.nodes, record.primaryHost),
         ]
@@ -102,7 +111,7 @@ export function check(record: RoundRecord): Violation[] {
           { code: "not-recovered" as const, found: `the cluster is not whole again: ${record.notWhole}` },
           // Replicas may be behind for the same reason. What the primary has not, nobody will have.
           ...nothingLost(
-            record.acks,
+            record,
             record.nodes.filter((node) => node.primary),
           ),
           // Perhaps the very reason.
@@ -118,17 +127,26 @@ export function lostWrites(acks: readonly Ack[], nodes: readonly FinalNode[]): A
 }
 
 /** Promise 2. Every node must have it in the end, not only the primary. */
-function nothingLost(acks: readonly Ack[], nodes: readonly FinalNode[]): Violation[] {
-  return nodes.flatMap(({ node, rows }) => {
-    const lost = acks.filter(({ id }) => !rows.has(id));
-    if (lost.length === 0) return [];
-    const some = lost.slice(0, idsShown).map(({ id, server }) => `${id} (acknowledged by ${server})`);
-    return [
-      {
-        code: "lost" as const,
-        found: `${lost.length} acknowledged writes are not on ${node}: ${some.join(", ")}`,
-      },
-    ];
+function nothingLost({ acks, registers }: RoundRecord, nodes: readonly FinalNode[]): Violation[] {
+  return nodes.flatMap((node) => [...idsLost(acks, node), ...registersWrong(registers, node)]);
+}
+
+function idsLost(acks: readonly Ack[], { node, rows }: FinalNode): Violation[] {
+  const lost = acks.filter(({ id }) => !rows.has(id));
+  if (lost.length === 0) return [];
+  const some = lost.slice(0, idsShown).map(({ id, server }) => `${id} (acknowledged by ${server})`);
+  return [
+    { code: "lost", found: `${lost.length} acknowledged writes are not on ${node}: ${some.join(", ")}` },
+  ];
+}
+
+function registersWrong(registers: readonly Register[], node: FinalNode): Violation[] {
+  const wrong = wrongRegisters(registers, node.registers);
+  return (["lost", "resurrected", "from-nowhere"] as const).flatMap((code) => {
+    const of = wrong.filter((each) => each.code === code);
+    if (of.length === 0) return [];
+    const some = of.slice(0, idsShown).map(({ found }) => found);
+    return [{ code, found: `${of.length} registers of ${node.node} are wrong: ${some.join("; ")}` }];
   });
 }
 
@@ -220,8 +238,12 @@ function oneHistory(nodes: readonly FinalNode[]): Violation[] {
     }
     const extra = [...node.rows].filter((id) => !primary.rows.has(id));
     const missing = [...primary.rows].filter((id) => !node.rows.has(id));
-    if (extra.length + missing.length === 0) return [];
-    const found = `${node.node} and ${primary.node} differ in ${[...extra, ...missing].slice(0, idsShown).join(", ")}`;
+    const keys = [...new Set([...node.registers.keys(), ...primary.registers.keys()])].filter(
+      (key) => !isSame(node.registers.get(key) ?? null, primary.registers.get(key) ?? null),
+    );
+    const differ = [...extra, ...missing, ...keys];
+    if (differ.length === 0) return [];
+    const found = `${node.node} and ${primary.node} differ in ${differ.slice(0, idsShown).join(", ")}`;
     return [{ code: "histories-differ" as const, found }];
   });
 }

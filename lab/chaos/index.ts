@@ -14,5 +14,6 @@ export { rightOutcome } from "./expect.ts";
 export { combinationsNamed, FAULTS, faultNamed, faultsNamed } from "./faults.ts";
 export { Network } from "./network.ts";
 export { cannotNetwork, spawnInOwnNetwork } from "./own-network.ts";
+export { RegisterBook, type RegisterRow, registersTable } from "./registers.ts";
 export type { Fault, Heal, Scene, Service } from "./scene.ts";
 export { cellsOf, markdownOf, type RoundResult, tableOf } from "./table.ts";
