@@ -560,6 +560,16 @@ function lab(baton: Command): void {
     )
     .option("--faults <names>", "only these, separated by commas; docs/chaos.md says what they are")
     .option("--each", "these, or all, one after the other, instead of drawing; a+b: b on top of a")
+    .option("--nodes <n>", "so many; without it 3 to 5, as the seed says", wholeNumber(3, 5))
+    .option("--acks <k>", "acks that a write waits for; 2 with 4 or 5 nodes only", wholeNumber(1, 2))
+    .addOption(new Option("--regions <how>", "of the nodes").choices(["apart", "shared"]))
+    .addOption(
+      new Option("--durability <mode>", "degrade: lossless with onAckLoss: degrade").choices([
+        "lossless",
+        "available",
+        "degrade",
+      ]),
+    )
     .option("--logs <folder>", "write the story of each failed round into a file there, not on stderr")
     .addOption(
       new Option("--plant <bug>", "put a bug in, to see it found").choices([
@@ -578,8 +588,8 @@ function lab(baton: Command): void {
     .addHelpText(
       "after",
       `
-Three mysqld, three NATS servers and three sites of Baton in a network of their own, which nobody outside
-sees. Each round draws one fault or two from the seed, heals them, and asks: is an acknowledged write lost,
+Three to five mysqld, three NATS servers and three sites of Baton in a network of their own, which nobody
+outside sees; the seed says what cluster it is, for the whole run. Each round draws one fault or two from the seed, heals them, and asks: is an acknowledged write lost,
 were there two pens, did every operation end, was a refusal right, is anything left stopped? The exit code
 is 1 when a round failed; it prints how to run that round again. Needs ip, tc, unshare and nsenter, and
 root or user namespaces. Several can run side by side.

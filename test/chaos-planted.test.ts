@@ -31,7 +31,8 @@ async function violations(plant: string, fault: string): Promise<RoundResult["vi
 }
 
 async function played(plant: string, fault: string, seed: number): Promise<RoundResult> {
-  const options = ["--plant", plant, "--each", "--faults", fault, "--seed", String(seed), "--json"];
+  const world = ["--nodes", "3", "--acks", "1", "--regions", "apart", "--durability", "lossless"];
+  const options = [...world, "--plant", plant, "--each", "--faults", fault, "--seed", String(seed), "--json"];
   const child = spawn(process.execPath, ["cli/main.ts", "lab", "chaos", ...options], {
     cwd: repository,
     stdio: ["ignore", "pipe", "pipe"],

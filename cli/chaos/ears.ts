@@ -4,6 +4,7 @@ import {
   type Diagnosis,
   type Event,
   type Intent,
+  type Loss,
   MESSAGES,
   type RefusalCode,
   type Step,
@@ -21,6 +22,8 @@ export class Ears {
   readonly #ordered = new Set<string>();
   readonly #ended = new Set<string>();
   readonly #refusals: { code: RefusalCode; decider: string; atMs: number; untilMs: number | null }[] = [];
+  /** What failovers said that they may lose. */
+  readonly losses: { loss: Loss; atMs: number }[] = [];
   /** What deciders said is the matter, with when. */
   readonly diagnoses: { code: string; atMs: number }[] = [];
 
@@ -45,6 +48,8 @@ export class Ears {
     bus.subscribe(MESSAGES.event, about, (e: Event) => {
       if (e.type === "operation-ended" && e.operation !== null && ARMED_KINDS.has(e.kind))
         this.#ended.add(e.operation);
+      if (e.type === "primary-changed" && e.detail.loss != null)
+        this.losses.push({ loss: e.detail.loss as unknown as Loss, atMs: monotonicMs() });
       this.hear(`event ${e.type} ${e.outcome ?? ""}: ${e.summary}`);
     });
   }

@@ -17,16 +17,19 @@ import {
   type RoundResult,
   tableOf,
   titleOf,
+  type World,
+  worldOptions,
 } from "@baton/lab/chaos";
 import { failureOf } from "../failure.ts";
 import { duration } from "../view/amounts.ts";
 import { type Paint, paint, wantsColour } from "../view/colour.ts";
 import { columns } from "../view/columns.ts";
 import { playRound } from "./round.ts";
-import { type ChaosPlant, type ChaosStage, HOSTS, NODES, openChaosStage } from "./stage.ts";
+import { type ChaosPlant, type ChaosStage, hostsOf, nodesOf, openChaosStage } from "./stage.ts";
 
 export interface ChaosOptions {
   seed: number;
+  world: World;
   /** Null: 10, or with `each` one of each. */
   rounds: number | null;
   /** The number of the first round. */
@@ -52,8 +55,9 @@ const say = (line: string) => process.stderr.write(`${line}\n`);
 async function direct(o: ChaosOptions, signal: AbortSignal): Promise<number> {
   const p = paint(wantsColour(process.stdout, process.env));
   const plans = plansOf(o);
-  const network = await Network.open(HOSTS);
-  const disks = await Disks.open(NODES);
+  say(`the world of this run: ${worldOptions(o.world)}`);
+  const network = await Network.open(hostsOf(o.world));
+  const disks = await Disks.open(nodesOf(o.world));
   const settleMs = o.plant === null ? SETTLE_MS : SETTLE_PLANTED_MS;
   const results: RoundResult[] = [];
   const broken: string[] = [];
@@ -61,7 +65,12 @@ async function direct(o: ChaosOptions, signal: AbortSignal): Promise<number> {
   try {
     for (const plan of plans) {
       signal.throwIfAborted();
-      stage ??= await openChaosStage(network, disks, { plant: o.plant, signal, onProgress: say });
+      stage ??= await openChaosStage(network, disks, {
+        plant: o.plant,
+        world: o.world,
+        signal,
+        onProgress: say,
+      });
       const missing = await stage.settled(SETTLE_MS, signal);
       if (missing !== null) {
         throw new LabError("not-recovered", {
@@ -100,10 +109,10 @@ function plansOf(o: ChaosOptions): RoundPlan[] {
   const rounds = (many: number, plan: (round: number) => RoundPlan) =>
     Array.from({ length: o.rounds ?? many }, (_, at) => plan(o.from + at));
   if (!o.each) {
-    const cards = faultsNamed(o.faults ?? undefined);
+    const cards = faultsNamed(o.faults ?? undefined, o.world);
     return rounds(ROUNDS, (round) => drawRound(o.seed, round, cards));
   }
-  const turns = combinationsNamed(o.faults ?? undefined);
+  const turns = combinationsNamed(o.faults ?? undefined, o.world);
   return rounds(turns.length, (round) =>
     drawCombination(o.seed, round, turns[(round - 1) % turns.length] as (typeof turns)[number]),
   );
@@ -157,7 +166,7 @@ function lineOf(result: RoundResult, plan: RoundPlan, p: Paint): string {
 function tellFailure(o: ChaosOptions, plan: RoundPlan, result: RoundResult, story: readonly string[]): void {
   const faults = o.faults === null ? "" : ` --faults ${o.faults.join(",")}`;
   const each = o.each ? " --each" : "";
-  const again = `baton lab chaos --seed ${o.seed} --from ${plan.round} --rounds 1${each}${faults}`;
+  const again = `baton lab chaos --seed ${o.seed} --from ${plan.round} --rounds 1 ${worldOptions(o.world)}${each}${faults}`;
   say(`round ${plan.round} failed; to run it again: ${again}`);
   const lines = [
     again,

@@ -6,6 +6,7 @@ import {
   type DrawnFault,
   faultNamed,
   type Heal,
+  lateAnswers,
   longestSilence,
   lostWrites,
   RegisterBook,
@@ -50,7 +51,7 @@ export async function playRound(
     plan.main,
     ...plan.faults.map(({ name }) => name).filter((name) => name !== plan.main),
   ];
-  const right = rightOutcome(faultNamed(main as string), others.map(faultNamed));
+  const right = rightOutcome(faultNamed(main as string), others.map(faultNamed), stage.world);
   const view = await stage.status();
   if (!view) throw new Error("a settled stage has a status");
   const scene = stage.scene(view);
@@ -118,6 +119,10 @@ export async function playRound(
       acks,
       registerAcks,
       registers: book.registers(),
+      losses:
+        stage.world.durability === "lossless"
+          ? []
+          : stage.ears.losses.filter(({ atMs }) => atMs >= faultMs).map(({ loss }) => loss),
       reigns,
       begunBeforeHealing: audit.reigns.filter(
         ({ atUnixMs }) => atUnixMs < healed.unixMs - (healed.monotonicMs - standing.healingMs),
@@ -199,17 +204,4 @@ class Standing {
 function shown(stage: ChaosStage, fromMs: number, toMs: number): string[] {
   const during = stage.ears.diagnoses.filter(({ atMs }) => atMs >= fromMs && atMs < toMs);
   return [...new Set(during.map(({ code }) => code))].filter((code) => code !== "healthy");
-}
-
-/** Answers of an earlier primary to what was under way when the pen passed on (docs/decisions/0007). */
-function lateAnswers(acks: readonly Ack[], reigns: readonly Reign[]): number {
-  let reign = 0;
-  let late = 0;
-  for (const { server } of [...acks].sort((a, b) => a.atMs - b.atMs)) {
-    if (reigns[reign]?.server === server) continue;
-    const later = reigns.findIndex((each, at) => at > reign && each.server === server);
-    if (later === -1) late += 1;
-    else reign = later;
-  }
-  return late;
 }

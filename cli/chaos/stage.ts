@@ -11,7 +11,14 @@ import {
   type ServiceName,
 } from "@baton/contracts";
 import { type Lab, monotonicMs, startLab } from "@baton/lab";
-import { type Disks, type Network, registersTable, type Scene, type Service } from "@baton/lab/chaos";
+import {
+  type Disks,
+  type Network,
+  registersTable,
+  type Scene,
+  type Service,
+  type World,
+} from "@baton/lab/chaos";
 import { loadConfig } from "@baton/runtime";
 import type { PlantName } from "@baton/simulation";
 import { notWhole } from "../demo/stage.ts";
@@ -21,7 +28,6 @@ import { Ears } from "./ears.ts";
 
 export const CLUSTER = "chaos";
 const LAB = join(import.meta.dirname, "../../lab");
-export const NODES = ["n1", "n2", "n3"] as const;
 const SITES = ["eu", "us", "ap"] as const;
 /** Two of each, and a third prober, so that regions can be outvoted. */
 const INSTANCES: Record<ServiceName, number> = {
@@ -31,6 +37,7 @@ const INSTANCES: Record<ServiceName, number> = {
   notifier: 2,
   auditor: 2,
 };
+const ACK_TIMEOUT_MS = 100;
 const READY_MS = 120_000;
 const ANSWER_MS = 2_000;
 const ORDER_MS = 5_000;
@@ -39,11 +46,13 @@ const FRESH_SAMPLE_MS = 3_000;
 export interface StageOptions {
   /** A bug for Baton; null: none. */
   plant: ChaosPlant | null;
+  world: World;
   signal: AbortSignal;
   onProgress(line: string): void;
 }
 
 export class ChaosStage {
+  readonly world: World;
   readonly network: Network;
   readonly disks: Disks;
   readonly lab: Lab;
@@ -54,7 +63,16 @@ export class ChaosStage {
   /** Orders of ours, as a person's, that were refused. */
   readonly ordersRefused: { why: string; atMs: number }[] = [];
 
-  constructor(network: Network, disks: Disks, lab: Lab, system: System, bus: Bus, folder: OwnFolder) {
+  constructor(
+    world: World,
+    network: Network,
+    disks: Disks,
+    lab: Lab,
+    system: System,
+    bus: Bus,
+    folder: OwnFolder,
+  ) {
+    this.world = world;
     this.network = network;
     this.disks = disks;
     this.lab = lab;
@@ -67,15 +85,14 @@ export class ChaosStage {
   /** The scene of a round: `view` is the cluster as it is, whole. */
   scene(view: ClusterView): Scene {
     const primary = this.lab.node(view.primary as string);
-    const [first, second] = this.lab.nodes.filter((node) => node !== primary);
-    if (!first || !second) throw new Error("a chaos stage has three nodes");
     return {
+      world: this.world,
       lab: this.lab,
       network: this.network,
       disks: this.disks,
       sites: SITES,
       primary,
-      replicas: [first, second],
+      replicas: this.lab.nodes.filter((node) => node !== primary),
       services: (kind) => this.#services(kind),
       switchover: () => {
         const order = { cluster: CLUSTER, to: null, dryRun: false, force: false };
@@ -233,25 +250,30 @@ function again<T>(ask: () => Promise<T>): Promise<T> {
 
 /** Everything up and whole. Rejects, with nothing left running, when it cannot be started. */
 export async function openChaosStage(network: Network, disks: Disks, o: StageOptions): Promise<ChaosStage> {
+  const { world } = o;
   await disks.clear();
   const folder = ownFolder("baton-chaos");
   const undo: (() => unknown)[] = [() => folder.remove()];
   try {
     const lab = await startLab({
       name: `chaos-${process.pid}-${Math.random().toString(36).slice(2, 6)}`,
-      nodes: 3,
+      nodes: world.nodes,
       natsServers: 3,
-      acks: 1,
-      regions: [...SITES],
+      acks: world.acks,
+      regions: world.regions === "apart" ? [...SITES] : [SITES[0]],
       place: (server) => network.place(server),
       mysqldArgs: Object.fromEntries(
-        NODES.map((node) => [node, [`--log-bin=${join(disks.path(node), "binlog")}`]]),
+        nodesOf(world).map((node) => [node, [`--log-bin=${join(disks.path(node), "binlog")}`]]),
       ),
       signal: o.signal,
       onProgress: o.onProgress,
     });
     undo.unshift(() => lab.stop());
-    await lab.node(NODES[0]).query(registersTable);
+    const first = lab.node("n1");
+    await first.query(registersTable);
+    // As `baton check` asks of a primary that was not opened by Baton.
+    if (world.durability === "available")
+      await first.query(`SET GLOBAL rpl_semi_sync_source_timeout=${ACK_TIMEOUT_MS}`);
     o.onProgress("starting the services");
     const { baton, repl } = lab.accounts;
     const file = await writeConfig(folder.path, {
@@ -261,7 +283,7 @@ export async function openChaosStage(network: Network, disks: Disks, o: StageOpt
         // Rebuilt by itself, since there is nobody to ask; and one failover after another is the point here.
         [CLUSTER]: {
           ...lab.clusterDeclaration(),
-          policy: { rebuild: "auto", flapLimit: { failovers: 50, withinMs: 1 } },
+          policy: { rebuild: "auto", flapLimit: { failovers: 50, withinMs: 1 }, ...policyOf(world) },
         },
       },
     });
@@ -296,14 +318,28 @@ export async function openChaosStage(network: Network, disks: Disks, o: StageOpt
     undo.unshift(() => system.stop());
     await system.ready(READY_MS);
     o.signal.throwIfAborted();
-    return new ChaosStage(network, disks, lab, system, await system.bus(), folder);
+    return new ChaosStage(world, network, disks, lab, system, await system.bus(), folder);
   } catch (error) {
     for (const step of undo) await step();
     throw error;
   }
 }
 
-export const HOSTS: readonly string[] = [...NODES, "nats1", "nats2", "nats3", ...SITES];
+export function nodesOf({ nodes }: World): string[] {
+  return Array.from({ length: nodes }, (_, at) => `n${at + 1}`);
+}
+
+export function hostsOf(world: World): string[] {
+  return [...nodesOf(world), "nats1", "nats2", "nats3", ...SITES];
+}
+
+/** The limit of what may be lost is no subject here: that no more is lost than was said, is. */
+function policyOf({ acks, durability }: World): object {
+  const lossy = { acks, ackTimeoutMs: ACK_TIMEOUT_MS, loss: { maxTransactions: 1_000_000 } };
+  if (durability === "available") return { ...lossy, durability };
+  if (durability === "degrade") return { ...lossy, onAckLoss: "degrade", degradeAfterMs: 1_000 };
+  return { acks };
+}
 
 /** Bugs of executors are those of the simulation; `fence-too-few` is one that deciders share (lab/chaos/plant-hook.ts). */
 export type ChaosPlant = PlantName | "fence-too-few";

@@ -6,11 +6,13 @@ import { prepareTemplate } from "@baton/lab";
 import {
   cannotNetwork,
   combinationsNamed,
+  drawWorld,
   faultsNamed,
   markdownOf,
   type RoundResult,
   spawnInOwnNetwork,
   tableOf,
+  type World,
 } from "@baton/lab/chaos";
 import type { ChaosOptions } from "../chaos/main.ts";
 import { Exit } from "../failure.ts";
@@ -20,6 +22,10 @@ export async function chaos(o: {
   seed: number;
   rounds?: number;
   from: number;
+  nodes?: number;
+  acks?: number;
+  regions?: World["regions"];
+  durability?: World["durability"];
   faults?: string;
   each?: true;
   logs?: string;
@@ -29,14 +35,17 @@ export async function chaos(o: {
 }): Promise<void> {
   if (o.table !== undefined) return printTable(o.table);
   const faults = o.faults?.split(",").map((name) => name.trim()) ?? null;
-  if (o.each) combinationsNamed(faults ?? undefined);
-  else faultsNamed(faults ?? undefined);
+  const { nodes, acks, regions, durability } = o;
+  const world = drawWorld(o.seed, { nodes, acks, regions, durability });
+  if (o.each) combinationsNamed(faults ?? undefined, world);
+  else faultsNamed(faults ?? undefined, world);
   const hindrance = cannotNetwork();
   if (hindrance !== null) throw hindrance;
   // Made here, once: labs lock each other out of it by a name that only processes of one network see.
   await prepareTemplate((line) => process.stderr.write(`${line}\n`));
   const options: ChaosOptions = {
     seed: o.seed,
+    world,
     rounds: o.rounds ?? null,
     from: o.from,
     faults,

@@ -68,6 +68,7 @@ const good: RoundRecord = {
   acks,
   registerAcks: [],
   registers,
+  losses: [],
   reigns: [
     { epoch: 4, server: "A" },
     { epoch: 5, server: "B" },
@@ -120,6 +121,23 @@ describe("the checker", () => {
     expect(everywhere({ a: null })).toEqual(["lost", "lost"]);
     expect(everywhere({ b: row("b", 1) })).toEqual(["resurrected", "resurrected"]);
     expect(everywhere({ c: null })).toEqual(["lost", "lost"]);
+  });
+
+  it("lets no more be missing than a failover has stated, and never a value from nowhere be there", () => {
+    const lost = (atMost: number, change: Record<string, RegisterRow | null>) => {
+      const without = { rows: new Set([...rows].filter((id) => id !== "w-1")), registers: holding(change) };
+      const losses = [{ atMost, unfenced: false }];
+      return codes({
+        losses,
+        nodes: [
+          { ...replica, ...without },
+          { ...primary, ...without },
+        ],
+      });
+    };
+    expect(lost(2, { a: row("a", 2) })).toEqual([]);
+    expect(lost(1, { a: row("a", 2) })).toEqual(["lost", "lost", "lost", "lost"]);
+    expect(lost(9, { a: row("a", 9) })).toEqual(["from-nowhere", "from-nowhere"]);
   });
 
   it("finds a value that nobody wrote", () => {

@@ -53,6 +53,8 @@ export interface RoundRecord {
   /** Of versions of the registers. */
   registerAcks: readonly Ack[];
   registers: readonly Register[];
+  /** What the failovers of this round said that they may lose. In a lossless cluster there is no such thing. */
+  losses: readonly { atMost: number; unfenced: boolean }[];
   reigns: readonly Reign[];
   /** How many of them began before the healing. */
   begunBeforeHealing: number;
@@ -126,9 +128,24 @@ export function lostWrites(acks: readonly Ack[], nodes: readonly FinalNode[]): A
   return acks.filter(({ id }) => nodes.some(({ rows }) => !rows.has(id)));
 }
 
-/** Promise 2. Every node must have it in the end, not only the primary. */
-function nothingLost({ acks, registers }: RoundRecord, nodes: readonly FinalNode[]): Violation[] {
-  return nodes.flatMap((node) => [...idsLost(acks, node), ...registersWrong(registers, node)]);
+/**
+ * Promise 2. Every node must have it in the end, not only the primary. Where a loss was stated, so much may be missing on each; and late
+ * answers of a primary that could not be shut come on top.
+ */
+function nothingLost(record: RoundRecord, nodes: readonly FinalNode[]): Violation[] {
+  const { acks, registers, registerAcks, reigns, losses } = record;
+  const late = losses.some(({ unfenced }) => unfenced) ? lateAnswers([...acks, ...registerAcks], reigns) : 0;
+  const mayMiss = losses.reduce((sum, { atMost }) => sum + atMost, 0) + late;
+  return nodes.flatMap((node) => {
+    const found = missingOn(acks, registers, node);
+    const ids = acks.filter(({ id }) => !node.rows.has(id)).length;
+    const keys = wrongRegisters(registers, node.registers).filter(({ code }) => code !== "from-nowhere");
+    return ids + keys.length > mayMiss ? found : found.filter(({ code }) => code === "from-nowhere");
+  });
+}
+
+function missingOn(acks: readonly Ack[], registers: readonly Register[], node: FinalNode): Violation[] {
+  return [...idsLost(acks, node), ...registersWrong(registers, node)];
 }
 
 function idsLost(acks: readonly Ack[], { node, rows }: FinalNode): Violation[] {
@@ -284,4 +301,17 @@ export function longestSilence(acks: readonly Ack[], fromMs: number, toMs: numbe
   for (const [at, edge] of edges.slice(1).entries())
     longest = Math.max(longest, edge - (edges[at] as number));
   return longest;
+}
+
+/** Answers of an earlier primary to what was under way when the pen passed on (docs/decisions/0007). */
+export function lateAnswers(acks: readonly Ack[], reigns: readonly Reign[]): number {
+  let reign = 0;
+  let late = 0;
+  for (const { server } of [...acks].sort((a, b) => a.atMs - b.atMs)) {
+    if (reigns[reign]?.server === server) continue;
+    const later = reigns.findIndex((each, at) => at > reign && each.server === server);
+    if (later === -1) late += 1;
+    else reign = later;
+  }
+  return late;
 }

@@ -1,11 +1,13 @@
 import { expect, it } from "vitest";
 import { rightOutcome } from "./expect.ts";
 import { faultNamed } from "./faults.ts";
+import { PLAIN_WORLD } from "./world.ts";
 
 const outcome = (main: string, ...others: string[]) =>
   rightOutcome(
     faultNamed(main),
     others.map((name) => faultNamed(name)),
+    PLAIN_WORLD,
   );
 
 it("expects of one fault what the fault says", () => {
@@ -35,4 +37,25 @@ it("never lets a second fault of Baton make a demotion right", () => {
     expect(outcome("probers-cut", second).expects).toBe("keep");
   }
   expect(outcome("probers-cut", "slow-line").expects).toBe("either");
+});
+
+it.each([
+  [3, 1, "refuse"],
+  [4, 1, "refuse"],
+  [5, 1, "refuse"],
+  // The two that are left can fence, but the candidate would keep one acker.
+  [4, 2, "refuse"],
+  [5, 2, "failover"],
+] as const)(
+  "knows of %i nodes with k = %i whether they survive the primary and a replica: %s",
+  (nodes, acks, expects) => {
+    const world = { ...PLAIN_WORLD, nodes, acks };
+    for (const pair of ["pair-kill", "pair-cut"])
+      expect(rightOutcome(faultNamed(pair), [], world).expects).toBe(expects);
+  },
+);
+
+it("lets a pair's failover be made or not where writes need not wait for acks", () => {
+  const world = { ...PLAIN_WORLD, durability: "available" as const };
+  expect(rightOutcome(faultNamed("pair-kill"), [], world).expects).toBe("either");
 });

@@ -1,6 +1,7 @@
 /** What is right for a round, from what is right for each of its faults. Pure. */
 import type { RefusalCode } from "@baton/contracts";
 import type { Expectation, Fault } from "./scene.ts";
+import type { World } from "./world.ts";
 
 export interface RightOutcome {
   expects: Expectation;
@@ -8,9 +9,11 @@ export interface RightOutcome {
 }
 
 /** `main` is the fault that the round is named after, `others` come on top of it. */
-export function rightOutcome(main: Fault, others: readonly Fault[]): RightOutcome {
-  const refusals = [...new Set([main, ...others].flatMap((fault) => fault.refusals))];
-  return { expects: expectation(main, others), refusals };
+export function rightOutcome(main: Fault, others: readonly Fault[], world: World): RightOutcome {
+  const inWorld = (fault: Fault): Fault => ({ ...fault, ...fault.inWorld?.(world) });
+  const [first, onTop] = [inWorld(main), others.map(inWorld)];
+  const refusals = [...new Set([first, ...onTop].flatMap((fault) => fault.refusals))];
+  return { expects: expectation(first, onTop), refusals };
 }
 
 function expectation(main: Fault, others: readonly Fault[]): Expectation {

@@ -1,5 +1,7 @@
 /** Cuts of several shapes, and bad lines. */
+import { pairGone } from "./faults-replicas.ts";
 import { DESK } from "./network.ts";
+import { pick } from "./random.ts";
 import type { Fault, Scene } from "./scene.ts";
 
 const everybodyBut = (scene: Scene, ...hosts: readonly string[]) =>
@@ -86,7 +88,7 @@ export const onNetwork: readonly Fault[] = [
     refusals: ["ackers-unreachable", "too-few-ackers-left", "node-lost", "catch-up-timeout"],
     holdsUp: true,
     make: (scene, [which]) => {
-      const name = (scene.replicas[which < 0.5 ? 0 : 1] as { name: string }).name;
+      const name = pick(scene.replicas, which).name;
       return scene.network.part([name], everybodyBut(scene, name));
     },
   },
@@ -98,8 +100,9 @@ export const onNetwork: readonly Fault[] = [
     lastsMs: [3_000, 5_000],
     expects: "refuse",
     refusals: ["ackers-unreachable"],
+    inWorld: pairGone,
     make: (scene, [which]) => {
-      const pair = [scene.primary.name, (scene.replicas[which < 0.5 ? 0 : 1] as { name: string }).name];
+      const pair = [scene.primary.name, pick(scene.replicas, which).name];
       return scene.network.part(pair, everybodyBut(scene, ...pair));
     },
   },

@@ -1,12 +1,25 @@
 /** What can happen to replicas, alone and together with the primary. */
 import { setTimeout as pause } from "node:timers/promises";
+import type { RefusalCode } from "@baton/contracts";
 import type { LabNode } from "../lab-node.ts";
 import { until } from "../until.ts";
 import { killSessions, revive } from "./faults-primary.ts";
 import { DESK } from "./network.ts";
-import type { Fault, Heal, Scene } from "./scene.ts";
+import { pick } from "./random.ts";
+import type { Expectation, Fault, Heal, Scene } from "./scene.ts";
+import { survivesWithout, type World } from "./world.ts";
 
-const one = (scene: Scene, drawn: number): LabNode => scene.replicas[drawn < 0.5 ? 0 : 1];
+const one = (scene: Scene, drawn: number): LabNode => pick(scene.replicas, drawn);
+
+/** The primary and one replica go at the same moment. */
+export function pairGone(world: World): { expects: Expectation; refusals: readonly RefusalCode[] } {
+  const { nodes, acks, durability } = world;
+  if (durability !== "lossless")
+    return { expects: "either", refusals: ["ackers-unreachable", "too-few-ackers-left"] };
+  if (survivesWithout(world, 1)) return { expects: "failover", refusals: [] };
+  const canFence = nodes - 2 >= nodes - acks;
+  return { expects: "refuse", refusals: [canFence ? "too-few-ackers-left" : "ackers-unreachable"] };
+}
 /** Far more than Baton needs to shut a node that accepts writes and is not the primary. */
 const shutTimeoutMs = 60_000;
 /** What may keep a failover back while a replica is away, with two replicas and one ack. */
@@ -72,7 +85,7 @@ export const onReplicas: readonly Fault[] = [
   },
   {
     name: "replicas-hang",
-    what: "SIGSTOP of both replicas: no write is acknowledged",
+    what: "SIGSTOP of all replicas: no write is acknowledged",
     roles: ["main"],
     lastsMs: [1_500, 3_500],
     expects: "keep",
@@ -150,7 +163,7 @@ export const onReplicas: readonly Fault[] = [
   },
   {
     name: "kill-lagging",
-    what: "kill -9 of the primary while neither replica has applied what it acknowledged; for another second they apply nothing",
+    what: "kill -9 of the primary while no replica has applied what it acknowledged; for another second they apply nothing",
     roles: ["main"],
     weight: 3,
     lastsMs: [2_000, 4_000],
@@ -175,6 +188,7 @@ export const onReplicas: readonly Fault[] = [
     lastsMs: [2_500, 4_000],
     expects: "refuse",
     refusals: ["ackers-unreachable"],
+    inWorld: pairGone,
     make: async (scene, [which]) => {
       const nodes = [scene.primary, one(scene, which)];
       for (const node of nodes) node.killNow();
@@ -183,7 +197,7 @@ export const onReplicas: readonly Fault[] = [
   },
   {
     name: "power-cut",
-    what: "kill -9 of all three nodes, which start again one after the other",
+    what: "kill -9 of all nodes, which start again one after the other",
     weight: 2,
     roles: ["main"],
     lastsMs: [1_500, 3_000],

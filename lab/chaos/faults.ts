@@ -6,13 +6,14 @@ import { onNetwork } from "./faults-network.ts";
 import { onPrimary } from "./faults-primary.ts";
 import { onReplicas } from "./faults-replicas.ts";
 import type { Fault } from "./scene.ts";
+import type { World } from "./world.ts";
 
 export const FAULTS: readonly Fault[] = [...onPrimary, ...onNetwork, ...onReplicas, ...onBaton];
 
 /** The named ones, or all. Error: LabError `bad-option`, also when none of them can be a round's main fault. */
-export function faultsNamed(names: readonly string[] | undefined): readonly Fault[] {
-  if (names === undefined || names.length === 0) return FAULTS;
-  const chosen = names.map(faultNamed);
+export function faultsNamed(names: readonly string[] | undefined, world?: World): readonly Fault[] {
+  if (names === undefined || names.length === 0) return FAULTS.filter((fault) => fitsIn(fault, world));
+  const chosen = names.map((name) => fitting(faultNamed(name), world));
   if (chosen.some((fault) => fault.roles.includes("main"))) return chosen;
   throw new LabError("bad-option", {
     found: `faults ${names.join(", ")}, which only come on top of another`,
@@ -22,11 +23,17 @@ export function faultsNamed(names: readonly string[] | undefined): readonly Faul
 }
 
 /** `a+b`: b on top of a. Nothing named: each main fault alone. Error: LabError `bad-option`. */
-export function combinationsNamed(names: readonly string[] | undefined): readonly Combination<Fault>[] {
+export function combinationsNamed(
+  names: readonly string[] | undefined,
+  world?: World,
+): readonly Combination<Fault>[] {
   if (names === undefined || names.length === 0)
-    return FAULTS.filter((fault) => fault.roles.includes("main")).map((fault) => [fault]);
+    return FAULTS.filter((fault) => fault.roles.includes("main") && fitsIn(fault, world)).map((fault) => [
+      fault,
+    ]);
   return names.map((name) => {
-    const [main, ...others] = name.split("+").map(faultNamed) as [Fault, ...Fault[]];
+    const named = name.split("+").map((each) => fitting(faultNamed(each), world));
+    const [main, ...others] = named as [Fault, ...Fault[]];
     const wrong =
       !main.roles.includes("main") ||
       others.some(
@@ -59,5 +66,19 @@ export function faultNamed(text: string): Fault {
     found: `fault ${text}`,
     expected: `${name}, of which nothing can be said`,
     remedy: "leave out what stands behind =",
+  });
+}
+
+function fitsIn(fault: Fault, world: World | undefined): boolean {
+  return world === undefined || fault.fits?.(world) !== false;
+}
+
+/** Error: LabError `bad-option` for a fault that cannot be made in this world. */
+function fitting(fault: Fault, world: World | undefined): Fault {
+  if (fitsIn(fault, world)) return fault;
+  throw new LabError("bad-option", {
+    found: `fault ${fault.name} with ${world?.nodes} nodes`,
+    expected: "a world that it can be made in",
+    remedy: "say --nodes 4",
   });
 }

@@ -2,6 +2,7 @@ export {
   type AuditedOperation,
   check,
   type FinalNode,
+  lateAnswers,
   longestSilence,
   lostWrites,
   type Reign,
@@ -17,3 +18,4 @@ export { cannotNetwork, spawnInOwnNetwork } from "./own-network.ts";
 export { RegisterBook, type RegisterRow, registersTable } from "./registers.ts";
 export type { Fault, Heal, Scene, Service } from "./scene.ts";
 export { cellsOf, markdownOf, type RoundResult, tableOf } from "./table.ts";
+export { drawWorld, type World, worldOptions } from "./world.ts";

@@ -5,6 +5,7 @@ import type { LabNode } from "../lab-node.ts";
 import type { Disks } from "./disks.ts";
 import type { Card } from "./draw.ts";
 import type { Network } from "./network.ts";
+import type { World } from "./world.ts";
 
 /** A process of Baton that is kept running: killed, it is started again. */
 export interface Service {
@@ -21,6 +22,7 @@ export interface Service {
 
 export interface Scene {
   readonly lab: Lab;
+  readonly world: World;
   readonly network: Network;
   /** Where the nodes' binary logs are. */
   readonly disks: Disks;
@@ -28,7 +30,7 @@ export interface Scene {
   readonly sites: readonly string[];
   /** As they were when the round began. */
   readonly primary: LabNode;
-  readonly replicas: readonly [LabNode, LabNode];
+  readonly replicas: readonly LabNode[];
   services(kind: "prober" | "decider" | "executor" | "notifier" | "auditor"): readonly Service[];
   /** Orders a planned switchover, as a person would. Resolves when it is ordered or refused. */
   switchover(): Promise<void>;
@@ -58,6 +60,10 @@ export interface Fault extends Card {
   expects: Expectation;
   /** Right reasons not to fail over while it stands. */
   refusals: readonly RefusalCode[];
+  /** What is right in a world in which that is another thing than with three nodes, one ack and lossless durability. */
+  inWorld?(world: World): { expects: Expectation; refusals: readonly RefusalCode[] };
+  /** The worlds that it can be made in. Default: all. */
+  fits?(world: World): boolean;
   /** As a second fault it may keep a failover from beginning or ending before it is healed. */
   holdsUp?: boolean;
   /** Makes it; `draws` decide what the seed leaves open. Resolves when it stands, or rejects having touched nothing. */
