@@ -23,7 +23,9 @@ import type { ChaosStage } from "./stage.ts";
 import { until } from "./until.ts";
 
 const WRITERS = 2;
-const WRITER = { connections: 2, paceMs: 15 };
+const CONNECTIONS = 2;
+/** With more servers on the same machine each applies less in a second: replicas must be able to catch up under the writers. */
+const paceMsOf = (nodes: number) => (nodes > 3 ? 40 : 15);
 /** Before the first fault. */
 const WARM_ACKS = 30;
 const WARM_MS = 30_000;
@@ -59,14 +61,15 @@ export async function playRound(
   const before = await operationsSoFar(stage);
 
   const acks: Ack[] = [];
+  const pace = { connections: CONNECTIONS, paceMs: paceMsOf(stage.world.nodes) };
   const registerAcks: Ack[] = [];
   const book = new RegisterBook(`r${Math.random().toString(36).slice(2, 10)}`);
   const writers = Array.from({ length: WRITERS }, () =>
-    stage.lab.writer({ ...WRITER, onAck: (ack) => acks.push(ack) }),
+    stage.lab.writer({ ...pace, onAck: (ack) => acks.push(ack) }),
   );
   writers.push(
     stage.lab.writer({
-      ...WRITER,
+      ...pace,
       statement: (id, server) => book.statement(id, server),
       onAck: (ack) => {
         registerAcks.push(ack);

@@ -168,6 +168,16 @@ describe("the checker", () => {
     expect(codes({ acks: [...acks, second] })).toEqual(["second-pen"]);
   });
 
+  it("lets a primary answer that could not be shut, where a failover has said so, and nobody else", () => {
+    const unfenced = [{ atMost: 0, unfenced: true }];
+    const second = ack("w-4", "A", 202, 230);
+    expect(codes({ losses: unfenced, acks: [...acks, second] })).toEqual([]);
+    expect(codes({ losses: [{ atMost: 0, unfenced: false }], acks: [...acks, second] })).toEqual([
+      "second-pen",
+    ]);
+    expect(codes({ losses: unfenced, acks: [...acks, ack("w-4", "C", 202, 230)] })).toEqual(["second-pen"]);
+  });
+
   it("lets a late answer pass, for a write that was sent before the pen passed on", () => {
     expect(codes({ acks: [...acks, ack("w-4", "A", 30, 230)] })).toEqual([]);
   });

@@ -99,7 +99,7 @@ const idsShown = 5;
 
 export function check(record: RoundRecord): Violation[] {
   return [
-    ...onePen([...record.acks, ...record.registerAcks], record.reigns),
+    ...onePen(record),
     ...epochsOnce(record.reigns),
     ...everythingEnded(record.operations),
     ...outcome(record),
@@ -169,10 +169,12 @@ function registersWrong(registers: readonly Register[], node: FinalNode): Violat
 
 /**
  * Promise 1, as docs/decisions/0007 can keep it: no server takes a write on that it acknowledges once a later reign's server has
- * acknowledged one. The pen passes with the first acknowledgement by the server of a later reign.
+ * acknowledged one. The pen passes with the first acknowledgement by the server of a later reign. Where writes need not wait for acks, a
+ * failover from a silent primary says that it could not be shut (`unfenced`): what that one still answers is stated, and lost.
  */
-function onePen(acks: readonly Ack[], reigns: readonly Reign[]): Violation[] {
-  const inOrder = [...acks].sort((a, b) => a.atMs - b.atMs);
+function onePen({ acks, registerAcks, reigns, losses }: RoundRecord): Violation[] {
+  const isUnfenced = losses.some(({ unfenced }) => unfenced);
+  const inOrder = [...acks, ...registerAcks].sort((a, b) => a.atMs - b.atMs);
   const violations: Violation[] = [];
   let reign = 0;
   let penSinceMs = Number.NEGATIVE_INFINITY;
@@ -182,7 +184,7 @@ function onePen(acks: readonly Ack[], reigns: readonly Reign[]): Violation[] {
     if (later !== -1) {
       reign = later;
       penSinceMs = atMs;
-    } else if (sentMs > penSinceMs) {
+    } else if (sentMs > penSinceMs && !(isUnfenced && reigns[reign - 1]?.server === server)) {
       const holder = reigns[reign];
       violations.push({
         code: "second-pen",
