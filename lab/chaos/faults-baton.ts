@@ -1,5 +1,8 @@
 /** What can happen to Baton's own processes and to NATS. */
+import { setTimeout as pause } from "node:timers/promises";
+import { connect } from "@nats-io/transport-node";
 import type { LabNatsServer } from "../lab-nats.ts";
+import { until } from "../until.ts";
 import { revive } from "./faults-primary.ts";
 import { awake, onSteps } from "./faults-step.ts";
 import { pick } from "./random.ts";
@@ -167,4 +170,61 @@ export const onBaton: readonly Fault[] = [
       return async () => undefined;
     },
   },
+  stateDeleted(
+    "state-deleted",
+    "the cluster's state or its whole bucket is deleted from NATS, in calm",
+    "keep",
+  ),
+  stateDeleted(
+    "state-deleted-in-operation",
+    "a person orders a switchover, and the cluster's state or its whole bucket is deleted from NATS within it",
+    "either",
+  ),
 ];
+
+const statesStream = "KV_baton_state";
+/** The deciders notice within seconds; the rest is for a busy machine, and for an operation that must end first. */
+const putBackMs = 60_000;
+
+/** Whoever heals it waits until the state is there again: that Baton puts it back is the point. */
+function stateDeleted(name: string, what: string, expects: "keep" | "either"): Fault {
+  return {
+    name,
+    what,
+    weight: 2,
+    roles: ["main"],
+    lastsMs: [2_000, 4_000],
+    expects,
+    refusals: expects === "keep" ? [] : ["state-changed", "lock-lost"],
+    make: async (scene, [whole, when]) => {
+      const person = await connect({ servers: scene.lab.nats.urls });
+      try {
+        if (expects === "either") {
+          const ordered = scene.switchover();
+          await pause(400 * when);
+          ordered.catch(() => undefined);
+        }
+        await person.request(`$JS.API.STREAM.${whole < 0.5 ? "DELETE" : "PURGE"}.${statesStream}`);
+      } catch (error) {
+        await person.close();
+        throw error;
+      }
+      return async () => {
+        const isBack = async () => {
+          const info = await person.request(`$JS.API.STREAM.INFO.${statesStream}`).catch(() => null);
+          const said = info?.json<{ state?: { messages: number } }>();
+          return (said?.state?.messages ?? 0) > 0;
+        };
+        try {
+          await until(isBack, {
+            timeoutMs: putBackMs,
+            everyMs: 100,
+            onTimeout: () => new Error(`the state was not put back within ${putBackMs} ms`),
+          });
+        } finally {
+          await person.close();
+        }
+      };
+    },
+  };
+}

@@ -203,4 +203,18 @@ export const onPrimary: readonly Fault[] = [
       };
     },
   },
+  {
+    name: "semi-sync-off",
+    what: "a person switches semi-sync off on the primary, under writes; Baton switches it on again",
+    roles: ["main"],
+    weight: 2,
+    lastsMs: [2_000, 4_000],
+    expects: "keep",
+    refusals: [],
+    make: async ({ primary }) => {
+      await primary.query("SET GLOBAL rpl_semi_sync_source_enabled=OFF");
+      // Nothing to heal: that it is on again in the end is asked of Baton.
+      return async () => undefined;
+    },
+  },
 ];

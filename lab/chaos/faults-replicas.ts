@@ -260,4 +260,48 @@ export const onReplicas: readonly Fault[] = [
       return openForRoot(scene, one(scene, which));
     },
   },
+  {
+    name: "replica-dead-then-kill",
+    what: "kill -9 of one replica and, when it has been dead for five to seven seconds, of the primary: the dead replica is parked by then",
+    roles: ["main"],
+    weight: 2,
+    lastsMs: [7_500, 9_000],
+    expects: "failover",
+    refusals: [],
+    fits: ({ nodes }) => nodes >= 4,
+    inWorld: ({ nodes, acks, durability }) => {
+      if (durability !== "lossless") return { expects: "either", refusals: ["too-few-ackers-left"] };
+      // The parked one counts no more: one of the others is opened, and k must be left.
+      return nodes - 2 >= acks + 1
+        ? { expects: "failover", refusals: [] }
+        : { expects: "refuse", refusals: ["too-few-ackers-left"] };
+    },
+    make: async (scene, [which, when]) => {
+      const node = one(scene, which);
+      node.killNow();
+      await pause(5_000 + 2_000 * when);
+      scene.primary.killNow();
+      return revive(node, scene.primary);
+    },
+  },
+  {
+    name: "candidate-locked",
+    what: "FLUSH TABLES WITH READ LOCK or LOCK INSTANCE FOR BACKUP on every replica but one, then kill -9 of the primary",
+    roles: ["main"],
+    weight: 2,
+    lastsMs: [2_500, 4_000],
+    expects: "either",
+    refusals: ["catch-up-timeout", "too-few-ackers-left", "no-candidate"],
+    make: async ({ primary, replicas }, [free, which]) => {
+      const candidate = pick(replicas, free);
+      const lock = pick(["FLUSH TABLES WITH READ LOCK", "LOCK INSTANCE FOR BACKUP"], which);
+      const locked = replicas.filter((node) => node !== candidate);
+      const locks = await Promise.all(locked.map((node) => node.hold(lock)));
+      primary.killNow();
+      return async () => {
+        for (const release of locks) await release();
+        await revive(primary)();
+      };
+    },
+  },
 ];
