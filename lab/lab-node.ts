@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { mkdirSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { createConnection } from "mysql2/promise";
@@ -196,6 +196,18 @@ export class LabNode {
     // A receiver drops events of its own server_id: under the old one it would never get back what it once wrote.
     this.#serverId += 100;
     await this.start();
+  }
+
+  /** Copies its data as they are now; returns the way back to that. The node must be stopped both times. */
+  async keepData(): Promise<() => Promise<void>> {
+    const copy = join(this.dir, "data-kept");
+    await run("cp", ["-a", "--sparse=always", "--reflink=auto", this.#dataDir, copy], {
+      timeout: copyTimeoutMs,
+    });
+    return async () => {
+      await rm(this.#dataDir, { recursive: true, force: true });
+      await rename(copy, this.#dataDir);
+    };
   }
 
   /** Puts a fresh copy of the template in place of its data. The node must be stopped. */

@@ -45,6 +45,16 @@ export class Disks {
     };
   }
 
+  /** Copies what is on it now; returns the way back to that. Its server must be stopped both times. */
+  async keep(name: string, copy: string): Promise<() => Promise<void>> {
+    await run("cp", ["-a", this.path(name), copy], { timeout: commandTimeoutMs });
+    return async () => {
+      await run("find", [this.path(name), "-type", "f", "-delete"], { timeout: commandTimeoutMs });
+      await run("cp", ["-a", `${copy}/.`, this.path(name)], { timeout: commandTimeoutMs });
+      await rm(copy, { recursive: true, force: true });
+    };
+  }
+
   /** Empties all of them: a new lab begins with no logs. */
   async clear(): Promise<void> {
     await run("find", [folder, "-type", "f", "-delete"], { timeout: commandTimeoutMs });

@@ -1,4 +1,5 @@
 /** What can happen to replicas, alone and together with the primary. */
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { RefusalCode } from "@baton/contracts";
 import type { LabNode } from "../lab-node.ts";
@@ -302,6 +303,35 @@ export const onReplicas: readonly Fault[] = [
         for (const release of locks) await release();
         await revive(primary)();
       };
+    },
+  },
+  {
+    name: "tail-lost",
+    what: "one replica is killed, and killed again a second after it follows again; then it comes with its disk as it was at the first time",
+    roles: ["main"],
+    weight: 2,
+    lastsMs: [4_000, 6_000],
+    expects: "keep",
+    refusals: [...ackerAway, "acker-cannot-vouch"],
+    make: async (scene, [which]) => {
+      const node = one(scene, which);
+      await node.kill();
+      const back = [await node.keepData(), await scene.disks.keep(node.name, join(node.dir, "binlogs-kept"))];
+      await node.start();
+      // It is Baton that starts its receiver.
+      const follows = async () => {
+        const [channel] = await node.query<{ Replica_IO_Running: string }>("SHOW REPLICA STATUS");
+        return channel?.Replica_IO_Running === "Yes";
+      };
+      await until(follows, {
+        timeoutMs: shutTimeoutMs,
+        onTimeout: () => new Error(`${node.name} does not follow after ${shutTimeoutMs} ms`),
+      });
+      await pause(1_000);
+      await node.kill();
+      for (const each of back) await each();
+      await node.start();
+      return revive(node);
     },
   },
 ];
