@@ -502,13 +502,22 @@ export class Incident {
    */
   leftToPerson(server: Mysqld): boolean {
     const { quarantined, primary } = this.state;
+    if (this.#isHollow(server)) return true;
     const others = this.servers.filter(
-      (s) => s !== server && s.name !== primary && !quarantined.includes(s.name),
+      (s) => s !== server && s.name !== primary && !quarantined.includes(s.name) && !this.#isHollow(s),
     );
     return (
       others.length < this.plan.shape.acks &&
       server.channel.receiver === "off" &&
       !contains(this.server(primary).logged, server.logged)
+    );
+  }
+
+  /** Its disk has lost what it wrote itself, and following it does not get that back: a person rebuilds it (HOLES.md, T6). */
+  #isHollow(server: Mysqld): boolean {
+    const primary = this.server(this.state.primary);
+    return (
+      server !== primary && (primary.logged[server.index] as number) > (server.logged[server.index] as number)
     );
   }
 

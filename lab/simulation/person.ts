@@ -30,6 +30,19 @@ export function helpOut(incident: Incident): void {
           return ask(true).then(() => done(incident, "failover --accept-unproven"));
         },
       )
+      .catch(async (error: unknown) => {
+        failed(error);
+        // Nothing is lost: what stands still is started again, fault by fault.
+        const repair = {
+          cluster: incident.state.cluster,
+          node: null,
+          dryRun: false,
+          inject: false,
+          keep: false,
+        };
+        await bus.ask("repair", repair);
+        done(incident, "repair");
+      })
       .catch(failed);
   });
 }
