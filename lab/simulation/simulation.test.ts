@@ -59,6 +59,17 @@ describe("a bug that is planted", () => {
   );
 });
 
+describe("a hole of product code that is dug again", () => {
+  it("no-mark loses what was acknowledged, in an incident that is sound without", {
+    timeout: LONG_MS,
+  }, async () => {
+    const of = { seed: SEED, incident: 562 };
+    expect((await replay(of, () => undefined)).broken).toEqual([]);
+    const dug = (await replay({ ...of, hole: "no-mark" }, () => undefined)).broken;
+    expect(dug.flatMap((b) => b.broken.map((x) => x.promise))).toContain("nothing-lost");
+  });
+});
+
 describe("an executor that falls asleep right after its claim, and wakes when another has ended its operation", () => {
   const shape = {
     nodes: 3,
