@@ -14,7 +14,7 @@ export function helpOut(incident: Incident): void {
     bus.ask("failover", {
       cluster: incident.state.cluster,
       to: null,
-      dryRun: false,
+      dryRun: !acceptUnproven,
       acceptLoss: null,
       acceptUnproven,
       by: "a person",
@@ -24,7 +24,8 @@ export function helpOut(incident: Incident): void {
   incident.timeline.after(0, process, () => {
     ask(false)
       .then(
-        () => done(incident, "failover"),
+        // What Baton would do unasked it has to do by itself.
+        () => undefined,
         (error: unknown) => {
           failed(error);
           return ask(true).then(() => done(incident, "failover --accept-unproven"));
