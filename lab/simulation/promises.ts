@@ -35,6 +35,8 @@ export class Promises {
   readonly #state: () => ClusterState;
   readonly #nowMs: () => number;
   #unseenUntilMs = 0;
+  /** Of all states that were ever written the one of the last epoch. */
+  #latest: ClusterState | null = null;
   #count = 0;
   readonly #acked: { transaction: Transaction; server: Mysqld; atMs: number }[] = [];
   /** The reign that a server's clients write in. */
@@ -69,7 +71,9 @@ export class Promises {
 
   /** A server accepts writes: in the name of the epoch that the state has now. */
   opened(server: Mysqld): void {
-    const state = this.#state();
+    const now = this.#state();
+    // A commit that was stored holds, also when NATS is set back before the server opens.
+    const state = this.#latest !== null && this.#latest.epoch > now.epoch ? this.#latest : now;
     const goesOn = letGoOn(state, server);
     // A failover that has not passed its commit point gives its epoch back; whoever is let go on goes on in its own.
     const epoch = state.phase === "fencing" || goesOn ? state.epoch - 1 : state.epoch;
@@ -130,6 +134,7 @@ export class Promises {
 
   /** The state was written: an order without a reason must not be carried out. */
   wrote(state: ClusterState): void {
+    if (state.epoch >= (this.#latest?.epoch ?? 0)) this.#latest = state;
     const intent = this.#groundless.get(state.operation?.id ?? "");
     if (intent === undefined || state.phase !== "fencing") return;
     this.#groundless.delete(intent.operation);
