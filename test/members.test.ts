@@ -149,7 +149,7 @@ it("a replica that is taken out counts until it has left, acknowledges nothing t
   expect(early.said).toMatch(
     new RegExp(`! ${node} still counts in shop: it cannot be asked .*baton forget shop`),
   );
-  expect(early.code).toBe(0);
+  expect(early.code).toBe(1);
   expect(await declared()).toMatchObject({ leaving: [node], nodes: { [node]: { promotion: "never" } } });
   expect(await memberOf(node)).toMatchObject({ counts: true });
   expect((await stage.status()).failover).toMatchObject({ possible: false, refusal: "ackers-unreachable" });

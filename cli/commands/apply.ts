@@ -43,7 +43,9 @@ export async function apply(o: Options): Promise<void> {
     const written = o.dryRun !== true && (plan.refusals.length === 0 || o.json);
     const leaving = written ? await plan.write() : [];
     tell(plan, o, p);
-    for (const of of leaving) await sayLeave(bus, of, o, p);
+    let still = 0;
+    for (const of of leaving) still += await sayLeave(bus, of, o, p);
+    if (still > 0) throw new Exit(1);
     if (plan.refusals.length === 0) return;
     if (o.dryRun === true) throw new Exit(1);
     console.log("Nothing is written:");
@@ -57,13 +59,14 @@ export async function apply(o: Options): Promise<void> {
 /** Half a second where all is well. */
 const LEAVE_MS = 15_000;
 
-async function sayLeave(bus: Bus, leaving: Leaving, o: Options, p: Paint): Promise<void> {
+/** How many have not left in this time. */
+async function sayLeave(bus: Bus, leaving: Leaving, o: Options, p: Paint): Promise<number> {
   const { cluster, nodes } = leaving;
   const still = await takeLeave(bus, leaving, AbortSignal.timeout(LEAVE_MS));
   const say = (line: string) => (o.json ? console.error(line) : console.log(line));
   for (const node of nodes.filter((name) => !still.includes(name)))
     say(`${p.green("●")} ${node} has left ${cluster}: it acknowledges nothing any more`);
-  if (still.length === 0) return;
+  if (still.length === 0) return 0;
   const view = await bus.command("status", { cluster }, { timeoutMs: LEAVE_MS }).catch(() => null);
   for (const node of still) {
     const of = view?.clusters[0]?.nodes.find((n) => n.node === node);
@@ -74,9 +77,10 @@ async function sayLeave(bus: Bus, leaving: Leaving, o: Options, p: Paint): Promi
           ? (of.member?.why ?? "nothing is known of it")
           : `it cannot be asked (${of?.outcome ?? "never seen"}). If it does not come back: baton forget ${cluster} ${node} --reason WHY`;
     say(
-      `${p.yellow("!")} ${node} still counts in ${cluster}: ${why}. baton members ${cluster} shows it; baton apply again ends it.`,
+      `${p.yellow("!")} ${node} still counts in ${cluster}: ${why}. Baton goes on trying (baton history ${cluster} says what keeps it); then baton apply again ends it. To keep it, declare it again.`,
     );
   }
+  return still.length;
 }
 
 function knownNode(config: Config, { forceJoin, confirmSize }: Options): void {

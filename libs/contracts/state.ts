@@ -139,6 +139,10 @@ export const ParkedMember = kept({
       "`baton forget`, or taken out of the declaration; else Baton has seen that its process is gone",
     ),
   why: z.string().max(500),
+  left: z
+    .literal(true)
+    .optional()
+    .describe("it was taken out of the declaration: declared again, it counts again"),
 });
 export type ParkedMember = z.infer<typeof ParkedMember>;
 

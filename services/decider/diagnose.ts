@@ -110,7 +110,8 @@ export function planNow(
     declared: own.declared,
     primary,
     quarantined,
-    parked: Object.keys(picture.state.value.parked ?? {}),
+    // Who goes on without proof asks whoever is there, whether it counts or not.
+    parked: byPerson?.unproven === true ? [] : Object.keys(picture.state.value.parked ?? {}),
     statuses,
     primaryExecuted: primaryExecuted(picture, primary),
     mark: markNow(picture, now, s, isDead).subtract(byPerson?.gtids ?? GtidSet.empty),

@@ -126,7 +126,12 @@ function undeclared(
 ): number | null {
   const state = (picture.state as NonNullable<Picture["state"]>).value;
   const statuses = reachedStatuses(picture, now, s);
-  const others = notCounted(state);
+  // One that a person has said will not come back hangs on the primary for as long as the network takes to notice.
+  const forgotten = (node: string) => {
+    const parked = state.parked?.[node];
+    return parked?.byPerson === true && parked.left !== true;
+  };
+  const others = notCounted(state).filter((node) => !forgotten(node));
   // One that cannot be read may be attached.
   const possible = Object.keys(picture.declared?.nodes ?? {}).filter((node) => {
     if (node === state.primary || others.includes(node)) return false;

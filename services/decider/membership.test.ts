@@ -1,5 +1,6 @@
 /** Who is parked, who counts again, and who is waited for whatever it costs. */
 import type { NodeStatus, Sample } from "@baton/contracts";
+import { GtidSet } from "@baton/mysql";
 import { describe, expect, it } from "vitest";
 import { planForget } from "./commands/forget.ts";
 import { planNow } from "./diagnose.ts";
@@ -139,6 +140,34 @@ describe("a parked member", () => {
     }
     expect(orders(s)).toEqual([]);
   });
+  it("counts again when another server in its place follows the primary: its ack counts as much", () => {
+    const s = parked();
+    s.effects = [];
+    for (let i = 0; i < 4; i++) {
+      pass(s, 500, null, ["p1"], 3);
+      s.replica("n4", {}, "p1", { ...SKIPS, serverUuid: uuid("n9") });
+    }
+    expect(orders(s)).toEqual(["membership n4"]);
+  });
+  it("that had left counts again as soon as it is declared again, though nobody reaches it", () => {
+    const s = scene();
+    s.steady({ parked: { n4: { ...parkedN4.parked.n4, left: true } } }, 2);
+    pass(s, 1_000, GONE);
+    expect(orders(s)).toEqual(["membership n4"]);
+  });
+  it("that a person has forgotten hangs on the primary for a while: no stranger acknowledges", () => {
+    const s = scene();
+    s.steady({ parked: { n4: { ...parkedN4.parked.n4, byPerson: true } } }, 2);
+    pass(s, 8_000, { outcome: "timeout-query", attempts: 9, silentMs: 9_000 }, ["p1"], 3);
+    expect(s.code()).not.toBe("undeclared-acker");
+    expect(planNow(s.picture, s.now, s.settings)).toMatchObject({ possible: true });
+  });
+  it("is asked all the same where a person goes on without proof", () => {
+    const s = parked();
+    const byPerson = { gtids: GtidSet.empty, unproven: true, named: null };
+    const plan = planNow(s.picture, s.now, s.settings, true, byPerson);
+    expect(plan?.reason).toContain("2 of 3 ackers");
+  });
   it("that acknowledges all the same leaves nothing proven", () => {
     const s = parked();
     pass(s, 6_000, GONE, ["p1"], 3);
@@ -174,6 +203,22 @@ describe("a member that a person took out of the declaration", () => {
     const s = leaving({ durability: "available" });
     seen(s);
     expect(s.orders()).toEqual(["membership n4"]);
+  });
+  it("keeps nobody waiting when it cannot leave", () => {
+    const s = leaving({ mode: "auto" });
+    s.effects = [];
+    const last = { id: "membership-shop-n4-1", kind: "membership", outcome: "rolled-back", endedUnixMs: 0 };
+    s.steady({ last: { ...last, code: "handover-unproven" } as never }, 2);
+    s.calm();
+    for (const node of ["n2"]) s.replica(node, {}, "p1", SKIPS);
+    for (let i = 0; i < 12; i++) {
+      s.now += 500;
+      s.clients = 2;
+      for (const node of ["n1", "n3"]) s.sample(node);
+      s.sample("n2", "p1", GONE);
+      s.replica("n4", {}, "p1", SKIPS);
+    }
+    expect(orders(s)).toEqual(["membership n2"]);
   });
   it("is waited for while nobody reaches it", () => {
     const silent: Partial<Sample> = { outcome: "timeout-connect", attempts: 9, silentMs: 9_000 };

@@ -9,6 +9,8 @@ import { liveProbers, reachable, reachedStatuses, type VoteSettings } from "./vo
 
 /** A server that is restarted comes back within this time, as a rule; and what it acknowledged last has long been committed. */
 const GONE_MS = 3_000;
+/** A try to leave asks the members that are to hold what it holds: what kept it back lasts longer than a moment. */
+const LEAVE_AGAIN_MS = 30_000;
 
 /** A person has taken it out: it is led nowhere, and counts until it has left. */
 export function isLeaving({ declared }: Pick<Picture, "declared">, node: string): boolean {
@@ -30,19 +32,27 @@ export function membershipWish(
   if (declared === null || state === null) return null;
   for (const node of declared.leaving ?? []) {
     if (notCounted(state.value).includes(node) || node === state.value.operation?.node) continue;
+    // One that cannot leave keeps nobody else waiting.
+    if (now - (picture.inVainMs.get(node) ?? Number.NEGATIVE_INFINITY) < LEAVE_AGAIN_MS) continue;
     if (reachable(picture, node, state.sinceMs, now, s) === true)
       return { node, reason: `${node} was taken out of the declaration.`, byPerson: true };
   }
   if (mayLose(declared, state.value)) return null;
-  for (const [node, { serverUuid }] of Object.entries(state.value.parked ?? {})) {
+  const { primary, primaryUuid } = state.value;
+  for (const [node, { serverUuid, left }] of Object.entries(state.value.parked ?? {})) {
     const known = picture.statuses.get(node);
     if (declared.nodes[node] === undefined || isLeaving(picture, node)) continue;
+    // Whoever runs there now, and whatever has become of it since it left.
+    if (left === true) return { node, reason: `${node} is declared again.` };
     if (known === undefined || known.atMs <= state.sinceMs) continue;
-    if (serverUuid !== "" && serverUuid !== known.status.serverUuid) continue;
     if (reachable(picture, node, state.sinceMs, now, s) !== true) continue;
+    const same = serverUuid === "" || serverUuid === known.status.serverUuid;
     const receiver = known.status.replica?.receiver;
-    if (receiver === "on" || receiver === "connecting")
+    const runs = receiver === "on" || receiver === "connecting";
+    // Another server in its place acknowledges no less.
+    if (runs && (same || follows(known.status, primaryUuid, declared.nodes[primary])))
       return { node, reason: `${node} is back and its receiver runs.` };
+    if (!same) continue;
     // As a rule it is led home before that. One that is not (a downtime, no policy.rejoin) can be asked all the same, and followed with.
     const sinceMs = picture.astraySince.get(node);
     if (sinceMs !== undefined && now - sinceMs >= GONE_MS)

@@ -46,7 +46,9 @@ interface Shutting {
 /** Steps 1 to 5: shut out, read, choose, catch up, commit. What the candidate holds. */
 async function towardsCommit(op: Operation, shutting: Shutting): Promise<GtidSet> {
   const old = op.intent.node;
-  const ackers = ackersOf(op.declared, old, notCounted(op.state));
+  // Where a person goes on without proof, whoever is there is asked, whether it counts or not: it may hold what others lack.
+  const unproven = op.intent.acceptLoss?.unproven === true;
+  const ackers = ackersOf(op.declared, old, unproven ? op.state.quarantined : notCounted(op.state));
   const { acks } = op.declared.policy;
 
   const loses = mayLose(op.declared, op.state);

@@ -73,6 +73,7 @@ async function leave(op: Operation, node: string) {
     sinceUnixMs: op.ports.nowUnixMs(),
     byPerson: true,
     why: "taken out of the declaration",
+    left: true as const,
   };
   await op.change(end(park(op.state, node, member), "completed", null, op.ports.nowUnixMs()));
   const { members, needed } = reckon(op);
