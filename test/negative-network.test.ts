@@ -39,7 +39,9 @@ let running: ChildProcess | undefined;
 beforeAll(async () => {
   if (hindrance !== null) return;
   const faults = SITUATIONS.map(([fault]) => fault).join(",");
-  const options = ["--each", "--faults", faults, "--seed", SEED, "--json"];
+  // The world that these expectations are written for.
+  const world = ["--nodes", "3", "--acks", "1", "--regions", "apart", "--durability", "lossless"];
+  const options = ["--each", "--faults", faults, "--seed", SEED, ...world, "--json"];
   const child = spawn(process.execPath, ["cli/main.ts", "lab", "chaos", ...options], {
     cwd: repository,
     stdio: ["ignore", "pipe", "pipe"],
