@@ -589,10 +589,11 @@ function lab(baton: Command): void {
       "after",
       `
 Three to five mysqld, three NATS servers and three sites of Baton in a network of their own, which nobody
-outside sees; the seed says what cluster it is, for the whole run. Each round draws one fault or two from the seed, heals them, and asks: is an acknowledged write lost,
-were there two pens, did every operation end, was a refusal right, is anything left stopped? The exit code
-is 1 when a round failed; it prints how to run that round again. Needs ip, tc, unshare and nsenter, and
-root or user namespaces. Several can run side by side.
+outside sees; the seed says what cluster it is, for the whole run. Each round draws one fault or two from
+the seed, heals them, and asks: is an acknowledged write lost, were there two pens, did every operation end,
+was a refusal right, is anything left stopped? The exit code is 1 when a round failed; it prints how to run
+that round again. Needs ip, tc, unshare and nsenter, and root or user namespaces. Several can run side by
+side.
 
 A fault whose name ends in -at-step draws the step, unless it is said: executor-dies-at-step=before:open.
 ${examples("baton lab chaos", "baton lab chaos --seed 7 --rounds 200 --json", "baton lab chaos --faults kill,hang,nats-kill --rounds 20", "baton lab chaos --each --faults probers-cut,switchover+executor-dies-at-step=after:commit", "baton lab chaos --table seed7.jsonl seed8.jsonl")}`,

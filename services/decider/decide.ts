@@ -157,7 +157,8 @@ export function decide(
   }
   if (input.type === "state" && before.state !== null && isCalm(input.state ?? before.state.value)) {
     picture = { ...picture, lookedMs: now };
-    effects.push({ type: "look-now", reason: "the state has changed: what was read before it says little" });
+    const reason = "the state has changed: what was read before it says little";
+    effects.push({ type: "look-now", reason, againMs: LOOK_AGAIN_MS + 1 });
   }
   if (provesSoon(picture, now) && now - picture.history.askedMs >= LOOK_FOR_PROOF_MS) {
     picture = { ...picture, history: { ...picture.history, askedMs: now } };

@@ -25,6 +25,8 @@ const RISE_EVERY_MS = 500;
 const WRITE_AGAIN_MS = 100;
 /** A server counts clients whose host or connection has gone until it hears of it; meanwhile the mark alone protects. */
 const UNDECLARED_STANDS_MS = 3_000;
+/** So long a connection whose other end is gone may hang: TCP gives up what it sends after a quarter of an hour (tcp_retries2). */
+const HANGS_MS = 20 * 60_000;
 /** Samples of several probers overtake each other, and a commit's ack is under way: what is missing longer than this is lost. */
 const LOST_STANDS_MS = 2_000;
 /** Replicas that keep up hold within this time what the primary had; meanwhile they are looked at more often. */
@@ -126,12 +128,7 @@ function undeclared(
 ): number | null {
   const state = (picture.state as NonNullable<Picture["state"]>).value;
   const statuses = reachedStatuses(picture, now, s);
-  // One that a person has said will not come back hangs on the primary for as long as the network takes to notice.
-  const forgotten = (node: string) => {
-    const parked = state.parked?.[node];
-    return parked?.byPerson === true && parked.left !== true;
-  };
-  const others = notCounted(state).filter((node) => !forgotten(node));
+  const others = notCounted(state).filter((node) => !hangs(picture, node, now));
   // One that cannot be read may be attached.
   const possible = Object.keys(picture.declared?.nodes ?? {}).filter((node) => {
     if (node === state.primary || others.includes(node)) return false;
@@ -147,6 +144,14 @@ function undeclared(
   });
   if ((status.semiSync?.clients ?? 0) <= possible.length) return null;
   return history.undeclaredSinceMs ?? now;
+}
+
+/** A node that a person has said will not come back hangs on the primary until the network notices: for ever, it would hide a stranger. */
+function hangs(picture: Picture, node: string, now: number): boolean {
+  const parked = picture.state?.value.parked?.[node];
+  if (parked?.byPerson !== true || parked.left === true) return false;
+  const date = nowUnixMs(picture, now);
+  return date !== null && date - parked.sinceUnixMs < HANGS_MS;
 }
 
 function undeclaredStands(history: History, now: number): boolean {

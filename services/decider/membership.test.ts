@@ -157,10 +157,20 @@ describe("a parked member", () => {
   });
   it("that a person has forgotten hangs on the primary for a while: no stranger acknowledges", () => {
     const s = scene();
-    s.steady({ parked: { n4: { ...parkedN4.parked.n4, byPerson: true } } }, 2);
+    s.steady({ parked: { n4: { ...parkedN4.parked.n4, byPerson: true, sinceUnixMs: s.unixMs } } }, 2);
+    s.wait(250);
     pass(s, 8_000, { outcome: "timeout-query", attempts: 9, silentMs: 9_000 }, ["p1"], 3);
     expect(s.code()).not.toBe("undeclared-acker");
     expect(planNow(s.picture, s.now, s.settings)).toMatchObject({ possible: true });
+  });
+  it("that a person has forgotten half an hour ago hides no stranger", () => {
+    const s = scene();
+    const sinceUnixMs = s.unixMs - 30 * 60_000;
+    s.steady({ parked: { n4: { ...parkedN4.parked.n4, byPerson: true, sinceUnixMs } } }, 2);
+    s.wait(250);
+    pass(s, 8_000, { outcome: "timeout-query", attempts: 9, silentMs: 9_000 }, ["p1"], 3);
+    expect(s.code()).toBe("undeclared-acker");
+    expect(planNow(s.picture, s.now, s.settings)).toMatchObject({ refusal: "durability-unproven" });
   });
   it("is asked all the same where a person goes on without proof", () => {
     const s = parked();
