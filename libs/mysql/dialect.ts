@@ -34,7 +34,7 @@ export interface Dialect {
   readonly stopReplication: string;
   /**
    * Column `coordinator`: the applier's thread id, when a receiver stopped in the middle of a transaction left its first
-   * part to be applied; no row else. `stopReplication` would wait 60 s for the rest: kill that thread first.
+   * part to be applied; no row else. `stopReplication` would wait 60 s for the rest: kill that thread first, and wait until it is gone.
    */
   readonly halfReceived: string;
   /**

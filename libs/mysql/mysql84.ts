@@ -86,7 +86,9 @@ export const mysql84: Dialect = {
   // The coordinator rolls the part back when it is killed (measured; 15.4.2.5 on STOP REPLICA and open transactions).
   halfReceived: `SELECT t.PROCESSLIST_ID AS coordinator FROM performance_schema.threads t
     JOIN performance_schema.replication_connection_status s ON s.CHANNEL_NAME = ''
-    WHERE t.NAME = 'thread/sql/replica_sql' AND s.SERVICE_STATE = 'OFF' AND s.QUEUEING_TRANSACTION <> ''`,
+    LEFT JOIN performance_schema.replication_applier_status_by_coordinator c ON c.CHANNEL_NAME = ''
+    WHERE t.NAME = 'thread/sql/replica_sql' AND s.SERVICE_STATE = 'OFF' AND (s.QUEUEING_TRANSACTION <> ''
+      OR NOT GTID_SUBSET(c.PROCESSING_TRANSACTION, s.RECEIVED_TRANSACTION_SET))`,
   channelSettings: `SELECT HOST AS host, PORT AS port, USER AS user, SSL_ALLOWED = 'YES' AS tls, AUTO_POSITION AS autoPos,
     HEARTBEAT_INTERVAL AS heartbeatS, CONNECTION_RETRY_INTERVAL AS retryS, CONNECTION_RETRY_COUNT AS retries
     FROM performance_schema.replication_connection_configuration WHERE CHANNEL_NAME = ''`,
