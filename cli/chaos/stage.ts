@@ -6,6 +6,7 @@ import type { Bus } from "@baton/bus";
 import {
   BatonError,
   type ClusterView,
+  type Config,
   type Event,
   type OperationSummary,
   type ServiceName,
@@ -21,9 +22,11 @@ import {
 } from "@baton/lab/chaos";
 import { loadConfig } from "@baton/runtime";
 import type { PlantName } from "@baton/simulation";
+import { declare } from "../declare.ts";
 import { notWhole } from "../demo/stage.ts";
 import { type OwnFolder, ownFolder } from "../own-folder.ts";
 import { type System, startSystem, writeConfig } from "../system.ts";
+import { takeLeave } from "../take-leave.ts";
 import { Ears } from "./ears.ts";
 
 export const CLUSTER = "chaos";
@@ -42,6 +45,8 @@ const READY_MS = 120_000;
 const ANSWER_MS = 2_000;
 const ORDER_MS = 5_000;
 const FRESH_SAMPLE_MS = 3_000;
+/** As `baton apply` waits. */
+const LEAVE_MS = 15_000;
 
 export interface StageOptions {
   /** A bug for Baton; null: none. */
@@ -59,6 +64,7 @@ export class ChaosStage {
   readonly system: System;
   readonly bus: Bus;
   readonly #folder: OwnFolder;
+  readonly #config: Config;
   readonly ears: Ears;
   /** Orders of ours, as a person's, that were refused. */
   readonly ordersRefused: { why: string; atMs: number }[] = [];
@@ -71,6 +77,7 @@ export class ChaosStage {
     system: System,
     bus: Bus,
     folder: OwnFolder,
+    config: Config,
   ) {
     this.world = world;
     this.network = network;
@@ -79,6 +86,7 @@ export class ChaosStage {
     this.system = system;
     this.bus = bus;
     this.#folder = folder;
+    this.#config = config;
     this.ears = new Ears(bus, CLUSTER);
   }
 
@@ -102,6 +110,7 @@ export class ChaosStage {
         const order = { cluster: CLUSTER, node, from: null };
         return this.#order("rebuild", this.bus.command("rebuild", order, { timeoutMs: ORDER_MS }));
       },
+      apply: (nodes) => this.#apply(nodes),
       armExecutors: (point) => {
         if (point === null) rmSync(faultFile(this.#folder.path), { force: true });
         else writeFileSync(faultFile(this.#folder.path), point);
@@ -230,6 +239,24 @@ export class ChaosStage {
       }));
   }
 
+  async #apply(nodes: readonly string[]): Promise<string | null> {
+    const declared = this.#config.clusters[CLUSTER] as Config["clusters"][string];
+    const chosen = Object.fromEntries(
+      Object.entries(declared.nodes).filter(([node]) => nodes.includes(node)),
+    );
+    const config = { ...this.#config, clusters: { [CLUSTER]: { ...declared, nodes: chosen } } };
+    try {
+      const still: string[] = [];
+      for (const leaving of (await declare(this.bus, config, { by: "apply" })).leaving)
+        still.push(...(await takeLeave(this.bus, leaving, AbortSignal.timeout(LEAVE_MS))));
+      return still.length === 0 ? null : `${still.join(", ")} still count`;
+    } catch (error) {
+      if (!(error instanceof BatonError)) throw error;
+      this.ears.hear(`apply refused: ${error.message}`);
+      return error.message;
+    }
+  }
+
   /** A refusal is an answer: another fault may stand already. It is then in the round's story. */
   async #order(what: string, answer: Promise<unknown>): Promise<void> {
     await answer.catch((error: unknown) => {
@@ -318,7 +345,7 @@ export async function openChaosStage(network: Network, disks: Disks, o: StageOpt
     undo.unshift(() => system.stop());
     await system.ready(READY_MS);
     o.signal.throwIfAborted();
-    return new ChaosStage(world, network, disks, lab, system, await system.bus(), folder);
+    return new ChaosStage(world, network, disks, lab, system, await system.bus(), folder, config);
   } catch (error) {
     for (const step of undo) await step();
     throw error;

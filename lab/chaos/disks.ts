@@ -49,10 +49,15 @@ export class Disks {
   async keep(name: string, copy: string): Promise<() => Promise<void>> {
     await run("cp", ["-a", this.path(name), copy], { timeout: commandTimeoutMs });
     return async () => {
-      await run("find", [this.path(name), "-type", "f", "-delete"], { timeout: commandTimeoutMs });
+      await this.empty(name);
       await run("cp", ["-a", `${copy}/.`, this.path(name)], { timeout: commandTimeoutMs });
       await rm(copy, { recursive: true, force: true });
     };
+  }
+
+  /** Deletes what is on it. Its server must be stopped. */
+  async empty(name: string): Promise<void> {
+    await run("find", [this.path(name), "-type", "f", "-delete"], { timeout: commandTimeoutMs });
   }
 
   /** Empties all of them: a new lab begins with no logs. */

@@ -1,9 +1,9 @@
 /** What can happen to replicas, alone and together with the primary. */
-import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { RefusalCode } from "@baton/contracts";
 import type { LabNode } from "../lab-node.ts";
 import { until } from "../until.ts";
+import { keepDisks, untilFollows } from "./faults-members.ts";
 import { killSessions, revive } from "./faults-primary.ts";
 import { DESK } from "./network.ts";
 import { pick } from "./random.ts";
@@ -316,20 +316,12 @@ export const onReplicas: readonly Fault[] = [
     make: async (scene, [which]) => {
       const node = one(scene, which);
       await node.kill();
-      const back = [await node.keepData(), await scene.disks.keep(node.name, join(node.dir, "binlogs-kept"))];
+      const back = await keepDisks(scene, node);
       await node.start();
-      // It is Baton that starts its receiver.
-      const follows = async () => {
-        const [channel] = await node.query<{ Replica_IO_Running: string }>("SHOW REPLICA STATUS");
-        return channel?.Replica_IO_Running === "Yes";
-      };
-      await until(follows, {
-        timeoutMs: shutTimeoutMs,
-        onTimeout: () => new Error(`${node.name} does not follow after ${shutTimeoutMs} ms`),
-      });
+      await untilFollows(node);
       await pause(1_000);
       await node.kill();
-      for (const each of back) await each();
+      await back();
       await node.start();
       return revive(node);
     },

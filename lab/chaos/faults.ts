@@ -2,13 +2,14 @@
 import { LabError } from "../lab-error.ts";
 import type { Combination } from "./draw.ts";
 import { onBaton } from "./faults-baton.ts";
+import { onMembers } from "./faults-members.ts";
 import { onNetwork } from "./faults-network.ts";
 import { onPrimary } from "./faults-primary.ts";
 import { onReplicas } from "./faults-replicas.ts";
 import type { Fault } from "./scene.ts";
 import type { World } from "./world.ts";
 
-export const FAULTS: readonly Fault[] = [...onPrimary, ...onNetwork, ...onReplicas, ...onBaton];
+export const FAULTS: readonly Fault[] = [...onPrimary, ...onNetwork, ...onReplicas, ...onMembers, ...onBaton];
 
 /** The named ones, or all. Error: LabError `bad-option`, also when none of them can be a round's main fault. */
 export function faultsNamed(names: readonly string[] | undefined, world?: World): readonly Fault[] {
@@ -77,8 +78,8 @@ function fitsIn(fault: Fault, world: World | undefined): boolean {
 function fitting(fault: Fault, world: World | undefined): Fault {
   if (fitsIn(fault, world)) return fault;
   throw new LabError("bad-option", {
-    found: `fault ${fault.name} with ${world?.nodes} nodes`,
+    found: `fault ${fault.name} with ${world?.nodes} nodes and ${world?.acks} acks`,
     expected: "a world that it can be made in",
-    remedy: "say --nodes 4",
+    remedy: "say --nodes 5 --acks 1",
   });
 }

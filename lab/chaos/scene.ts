@@ -36,6 +36,8 @@ export interface Scene {
   switchover(): Promise<void>;
   /** Orders the rebuild of a node, as a person would who reads that it is errant. */
   rebuild(node: string): Promise<void>;
+  /** `baton apply` with these nodes, as a person would. Null: written, and who was taken out has left; else why not. */
+  apply(nodes: readonly string[]): Promise<string | null>;
   /** The next executor that passes this point of a failover or a switchover ends or sleeps there: `after:commit=kill`. Null: none does. */
   armExecutors(point: string | null): void;
   /** Puts the wall clock of all of Baton at a site off by so much; 0: right again. */
