@@ -20,6 +20,8 @@ beforeEach(async () => {
 const node = (name: string) => stage.lab.node(name);
 const write = (name: string, id: string) =>
   node(name).query("INSERT INTO app.writes VALUES (?, ?, 1)", [id, name]);
+const executed = async (name: string) =>
+  (await node(name).query<{ set: string }>("SELECT @@GLOBAL.gtid_executed AS `set`"))[0]?.set ?? "";
 const has = async (name: string, id: string) =>
   (await node(name).query("SELECT 1 FROM app.writes WHERE id = ?", [id])).length === 1;
 const ended = (name: string, code: string) =>
@@ -40,6 +42,36 @@ it("relay logs of a restarted replica stay, also when its source does not let it
   await stage.until("it is applied", async () => ((await has("n3", "n3-alone")) ? true : null));
   await setPassword(stage.lab.accounts.repl.password);
   node("n2").resume();
+});
+
+it("relay logs that a boot with relay_log_recovery=ON put its applier behind are applied", async () => {
+  const release = await node("n3").hold("FLUSH TABLES WITH READ LOCK");
+  for (let number = 0; number < 5; number++) await write("n1", `left-behind-${number}`);
+  await stage.until("n3 has received them", async () => {
+    const [row] = await node("n3").query<{ all: number }>(
+      `SELECT GTID_SUBSET('${await executed("n1")}', CONCAT(RECEIVED_TRANSACTION_SET, ',', @@GLOBAL.gtid_executed)) AS \`all\`
+       FROM performance_schema.replication_connection_status`,
+    );
+    return row?.all === 1 ? true : null;
+  });
+  await node("n3").kill();
+  await release();
+  // Baton does not reach it at its first boot.
+  const before = node("n3").bootWith([]);
+  node("n3").bootWith([...before, "--relay-log-recovery=ON", "--skip-networking"]);
+  await node("n3").start();
+  await node("n3").kill();
+  node("n3").bootWith(before);
+  await node("n3").start();
+  await stage.event("node-rejoined", (e) => e.node === "n3");
+  await write("n1", "left-behind-after");
+  await stage.until("all are applied", async () => {
+    for (const id of ["0", "4", "after"]) if (!(await has("n3", `left-behind-${id}`))) return null;
+    return true;
+  });
+  await stage.whole();
+  const [channel] = await node("n3").query("SHOW REPLICA STATUS");
+  expect(channel).toMatchObject({ Auto_Position: 1, Replica_IO_Running: "Yes", Replica_SQL_Running: "Yes" });
 });
 
 it("the only one that holds what was acknowledged is not quarantined, and is when another holds it too", async () => {

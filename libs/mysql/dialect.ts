@@ -41,6 +41,17 @@ export interface Dialect {
    * What the channel is set to: `host`, `port`, `user`, `tls`, `autoPos`, `heartbeatS`, `retryS`, `retries`; no row without a channel.
    * Null: a start after both threads stood keeps nothing, so nobody need know.
    */
+  /** Where a standing applier is in its relay logs, and how it is put at the beginning of one. Null: it cannot be left behind. */
+  readonly relayLogs: {
+    /** Column `Relay_Log_File`; then `Log_name` of the first relay log there is. */
+    readonly place: readonly string[];
+    /** The event `Previous_gtids` has in `Info` what was received before this log, as its writer knew. */
+    head(name: string): string;
+    /** Both threads must stand; `SOURCE_AUTO_POSITION` is off then. Relay logs stay (15.4.2.2). */
+    applyFrom(name: string): string;
+    /** Back again: both threads must stand, and what they hold must be executed, since it goes. */
+    readonly byAutoPosition: string;
+  } | null;
   readonly channelSettings: string | null;
   /** Forgets the channel and deletes its relay logs. Only the executor's channel.ts says this, `follow` and `redirectReceiver`. */
   readonly resetReplication: string;

@@ -102,6 +102,7 @@ export const mariadb: Dialect = {
   stopReplication: "STOP SLAVE",
   // Never in the way: STOP SLAVE rolls the part back at once, and Gtid_IO_Pos does not count it (measured).
   halfReceived: "SELECT 0 AS coordinator FROM DUAL WHERE FALSE",
+  relayLogs: null,
   channelSettings: null,
   channelDefaults: { heartbeatS: MARIADB_HEARTBEAT_MS / 1_000, retryS: 1, retries: 0 },
   resetReplication: "RESET SLAVE ALL",

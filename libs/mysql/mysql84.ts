@@ -89,6 +89,13 @@ export const mysql84: Dialect = {
     LEFT JOIN performance_schema.replication_applier_status_by_coordinator c ON c.CHANNEL_NAME = ''
     WHERE t.NAME = 'thread/sql/replica_sql' AND s.SERVICE_STATE = 'OFF' AND (s.QUEUEING_TRANSACTION <> ''
       OR NOT GTID_SUBSET(c.PROCESSING_TRANSACTION, s.RECEIVED_TRANSACTION_SET))`,
+  relayLogs: {
+    place: ["SHOW REPLICA STATUS", "SHOW RELAYLOG EVENTS LIMIT 1"],
+    head: (name) => `SHOW RELAYLOG EVENTS IN ${quote(name)} LIMIT 2`,
+    applyFrom: (name) =>
+      `CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION=0, RELAY_LOG_FILE=${quote(name)}, RELAY_LOG_POS=4`,
+    byAutoPosition: "CHANGE REPLICATION SOURCE TO SOURCE_AUTO_POSITION=1",
+  },
   channelSettings: `SELECT HOST AS host, PORT AS port, USER AS user, SSL_ALLOWED = 'YES' AS tls, AUTO_POSITION AS autoPos,
     HEARTBEAT_INTERVAL AS heartbeatS, CONNECTION_RETRY_INTERVAL AS retryS, CONNECTION_RETRY_COUNT AS retries
     FROM performance_schema.replication_connection_configuration WHERE CHANNEL_NAME = ''`,

@@ -10,6 +10,7 @@ import { proveByCanary } from "./canary.ts";
 import { forgetChannel, pointAt } from "./channel.ts";
 import { heedEpoch, markEpoch, statusWithEpoch } from "./epoch.ts";
 import type { Hand } from "./hand.ts";
+import { goByAutoPosition, takeUpLeftBehind } from "./left-behind.ts";
 import { openWrites } from "./open.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
@@ -21,10 +22,12 @@ export async function applyReceived(hand: Hand, status: NodeStatus, deadlineMs: 
   if (received === "") return;
   assertNotStranded(hand.node, status);
   const applierOn = applier === "on";
+  const leftBehind = await takeUpLeftBehind(hand, status, deadlineMs);
   const wait = hand.dialect.waitApplied(received, deadlineMs);
   const rows = await hand.run(applierOn ? [wait] : [hand.dialect.startApplier, wait], deadlineMs + 1_000);
   if (!hand.dialect.applied(rows.at(-1) ?? []))
     throw new Refusal("catch-up-timeout", `${hand.node} did not apply ${received} within ${deadlineMs} ms`);
+  if (leftBehind) await goByAutoPosition(hand, deadlineMs);
 }
 
 /**

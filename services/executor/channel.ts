@@ -2,13 +2,15 @@
  * The one place where a node's channel is pointed at a source or forgotten. What it has received and not applied may be the only copy of an
  * acknowledged write, and the server deletes it when a channel is changed or reset while both threads stand (libs/protocol/channel.ts). So:
  * where it points already it is only started; else its applier runs while the receiver is pointed; else all is applied first; else k other
- * members are read, now, to hold what would go; else it is refused and the node is left as it is.
+ * members are read, now, to hold what would go; else it is refused and the node is left as it is. Relay logs that its applier was put behind
+ * are applied too (left-behind.ts).
  */
 import type { NodeStatus } from "@baton/contracts";
 import type { GtidSet } from "@baton/mysql";
 import { type ChannelSettings, channelStep, heldBy, notCounted, unappliedIn } from "@baton/protocol";
 import { beside } from "./beside.ts";
 import type { Hand } from "./hand.ts";
+import { takeUpLeftBehind } from "./left-behind.ts";
 import type { Operation } from "./operation.ts";
 import { Refusal } from "./refusal.ts";
 import { applyBeforeStanding } from "./relay-logs.ts";
@@ -72,6 +74,7 @@ export async function pointAtAddress(
   }
   const wanted = { ...target, user: account.user, tls, autoPosition: true, ...d.channelDefaults };
   let status = o.known ?? (await readStopped(hand, openMs));
+  if (await takeUpLeftBehind(hand, status, openMs)) status = await readStopped(hand, openMs);
   const r = status.replica;
   const there = r !== null && r.sourceHost === target.host && r.sourcePort === target.port;
   const now = there ? await settingsNow(hand, openMs) : null;
