@@ -58,7 +58,7 @@ function stage(server: Server, others: Record<string, number | null>) {
   const run = async (sql: string | readonly string[]) => {
     const each = typeof sql === "string" ? [sql] : sql;
     return each.map((text) => {
-      if (!text.startsWith("SELECT")) said.push(text.split(" SOURCE_")[0] as string);
+      if (!/^(SELECT|SHOW)/.test(text)) said.push(text.split(" SOURCE_")[0] as string);
       if (text === d.startApplier || text === d.startReplication) {
         server.executed = Math.max(server.executed, Math.min(9, server.stopsAt));
         server.applier = server.stopsAt < 9 ? "off" : "on";
