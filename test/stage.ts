@@ -21,6 +21,9 @@ import {
 import { type Lab, type LabNode, type LabOptions, startLab } from "@baton/lab";
 import { loadConfig } from "@baton/runtime";
 
+/** A copy of the whole data, on a busy machine. */
+const REBUILT_MS = 60_000;
+
 export interface StageOptions {
   lab?: LabOptions;
   services?: SystemOptions["services"];
@@ -120,7 +123,7 @@ export class Stage {
     );
   }
 
-  /** Starts or resumes a node that was primary and waits until Baton has dealt with it; an errant one gets empty data. */
+  /** Starts or resumes a node that was primary and waits until Baton has dealt with it; an errant one gets empty data, unless Baton rebuilds it. */
   async bringHome(name: string): Promise<"node-rejoined" | "node-quarantined"> {
     const node = this.lab.node(name);
     const seen = this.events.length;
@@ -135,10 +138,13 @@ export class Stage {
         null,
     );
     if (met.type === "node-quarantined") {
-      await node.reseed();
+      const declared = (await this.bus.bucket("baton_clusters").get("shop"))?.value;
+      const rebuilds = declared?.policy.rebuild === "auto";
+      if (!rebuilds) await node.reseed();
       await this.event(
-        "node-rejoined",
+        rebuilds ? "node-rebuilt" : "node-rejoined",
         (e) => e.node === name && this.events.indexOf(e) > this.events.indexOf(met),
+        REBUILT_MS,
       );
     }
     return met.type as "node-rejoined" | "node-quarantined";
