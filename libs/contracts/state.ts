@@ -174,7 +174,7 @@ export const ClusterState = kept({
     .max(EARLIER_KEPT)
     .optional()
     .describe(
-      "those that ended before `last`, oldest first: whose end an executor that died may not have told",
+      "those that ended before `last`, oldest first, and those that gave way: whose end an executor that died may not have told",
     ),
   quarantined: z.array(Name),
   parked: z

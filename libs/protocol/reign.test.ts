@@ -55,7 +55,14 @@ describe("reign", () => {
   });
   it("lets a failover take over from mending, and nothing else", () => {
     const mending = claim(steady, intent({ kind: "rejoin", node: "n3" }), "x1", 1, none);
-    expect(claim(mending, intent(), "x2", 2, none)).toMatchObject({ phase: "fencing", epoch: 2 });
+    const fencing = claim(mending, intent(), "x2", 2, none);
+    expect(fencing).toMatchObject({ phase: "fencing", epoch: 2 });
+    expect(endOf(fencing, mending.operation?.id ?? "")).toMatchObject({
+      kind: "rejoin",
+      outcome: "rolled-back",
+      code: "lock-lost",
+    });
+    expect(fencing.last).toEqual(mending.last);
     expect(() => claim(mending, intent({ kind: "rejoin" }), "x2", 2, none)).toThrow(IllegalTransition);
   });
   it("knows no way back after the commit point and no completion before it", () => {

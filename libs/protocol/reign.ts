@@ -104,12 +104,13 @@ const MENDS: ReadonlySet<OperationKind> = new Set<OperationKind>([
 
 /** `steady@e` (or `mending@e`) → `fencing@e+1`, or `steady@e` → `mending@e`. */
 export function claim(
-  state: ClusterState,
+  found: ClusterState,
   intent: Intent,
   executor: string,
   nowUnixMs: number,
   before: Before,
 ): ClusterState {
+  const state = withYielded(found, nowUnixMs);
   const operation = running(intent, executor, nowUnixMs, before);
   if (state.epoch !== intent.epoch)
     throw new IllegalTransition(state, `${intent.kind} from epoch ${intent.epoch}`);
@@ -123,6 +124,14 @@ export function claim(
   if (MENDS.has(intent.kind) && isCalm(state)) return { ...state, phase: "mending", operation };
   if (intent.kind === "rebuild" && state.phase === "steady") return { ...state, phase: "mending", operation };
   throw new IllegalTransition(state, intent.kind);
+}
+
+/** What gives way to the next operation has ended: whoever ran it, or takes its intent again, finds that here and tells it. */
+function withYielded(state: ClusterState, endedUnixMs: number): ClusterState {
+  if (state.operation === null) return state;
+  const { id, kind } = state.operation;
+  const yielded = { id, kind, outcome: "rolled-back" as const, code: "lock-lost" as const, endedUnixMs };
+  return { ...state, earlier: [...(state.earlier ?? []), yielded].slice(-EARLIER_KEPT) };
 }
 
 /**
