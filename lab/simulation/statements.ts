@@ -33,6 +33,7 @@ export type Select =
   | "sessions"
   | "position"
   | "channel-settings"
+  | "relay-log"
   | "canary"
   | "epoch";
 
@@ -51,6 +52,10 @@ const EXACT = new Map<string, Statement>([
   [mysql84.readEpoch, { type: "select", what: "epoch" }],
   [mysql84.position, { type: "select", what: "position" }],
   [mysql84.channelSettings as string, { type: "select", what: "channel-settings" }],
+  ...(mysql84.relayLogs?.place ?? []).map((sql): [string, Statement] => [
+    sql,
+    { type: "select", what: "relay-log" },
+  ]),
   [mysql84.stopReceiver, { type: "replica", verb: "stop", receiver: true, applier: false }],
   [mysql84.startReceiver, { type: "replica", verb: "start", receiver: true, applier: false }],
   [mysql84.startApplier, { type: "replica", verb: "start", receiver: false, applier: true }],
