@@ -366,9 +366,7 @@ function diagnoseLife(picture: Picture, evidence: Evidence, now: number, s: Vote
   if (
     present?.readOnly === false &&
     state.value.phase === "steady" &&
-    !available &&
-    semi !== null &&
-    answersAlone(present, degraded)
+    answersAlone(present, available || degraded)
   )
     problems.push({
       code: "semi-sync-off",

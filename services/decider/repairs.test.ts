@@ -5,8 +5,8 @@ import { planRepair } from "./commands/repair.ts";
 import { leftToPerson } from "./repairs.ts";
 import { Scene, uuid } from "./scene.testkit.ts";
 
-function calm(repairs: object = {}): Scene {
-  const s = new Scene(3, {}, 1, { repairs });
+function calm(repairs: object = {}, policy: object = {}): Scene {
+  const s = new Scene(3, {}, 1, { repairs, ...policy });
   s.steady();
   for (const node of ["n2", "n3"])
     s.feed({
@@ -84,6 +84,18 @@ describe("by itself", () => {
     }
     expect(alone.code()).toBe("semi-sync-off");
     expect(alone.orders()).toEqual([]);
+  });
+
+  it("semi-sync where writes may go on without acks too, but not a wait for acks that has timed out", () => {
+    const available = () => calm({}, { durability: "available", ackTimeoutMs: 100 });
+    const off = available();
+    expect(watch(off, 4, { semi: { source: false, sourceActive: false, timeoutMs: 100 } })).toEqual([
+      "repair n1",
+    ]);
+    expect(off.code()).toBe("semi-sync-off");
+    const timedOut = available();
+    expect(watch(timedOut, 4, { semi: { sourceActive: false, timeoutMs: 100 } })).toEqual([]);
+    expect(timedOut.code()).toBe("healthy");
   });
 
   it("a lost ack only when the primary stands at one place for two seconds", () => {

@@ -190,8 +190,7 @@ function primaryFaults(
     .filter((of) => follows(of, state.value.primaryUuid, declared.nodes[node]));
   // Semi-sync switched on before they are there would stop every write.
   const enough = ackers.filter((of) => of.replica?.receiver === "on").length >= policy.acks;
-  const loses = mayLose(declared, state.value);
-  if (policy.durability === "lossless" && answersAlone(status, loses))
+  if (answersAlone(status, mayLose(declared, state.value)))
     return fault("semi-sync-off", `${node} answers writes that no replica has acknowledged`, enough);
   if (status.semiSync?.source !== true) return [];
   const wrong = primarySemiSyncFaults(status.semiSync, penOf(policy, state.value));
