@@ -276,7 +276,7 @@ ${examples("baton switchover shop --dry-run", "baton switchover shop --to db2", 
     .option("--accept-loss <gtids>", "give these transactions up: the set that a refusal (mark-missed) names")
     .option(
       "--accept-unproven",
-      "go on although writes may be lost that nobody has seen (durability-unproven, ackers-unreachable, acker-cannot-vouch)",
+      "go on although writes may be lost that nobody has seen (durability-unproven, ackers-unreachable, acker-cannot-vouch), or nobody is left to acknowledge (too-few-ackers-left)",
     )
     .addOption(config())
     .addOption(nats())

@@ -240,6 +240,15 @@ describe("a new node", () => {
     expect(codes(join(290))).toEqual([]);
   });
 
+  it("needs no force where it holds nothing of its own: that is said", () => {
+    const h4 = server(7, { executed: `${uuid(1)}:1-20` });
+    const judged = judge(four, { at: { h4 }, forceJoin: new Map([["n4", 20]]) });
+    expect(judged).toMatchObject({
+      refusals: [],
+      warnings: expect.arrayContaining([expect.stringContaining("n4 (h4:3306) needs no --force-join")]),
+    });
+  });
+
   it("is refused when nobody answers, unless forced; at a start it is only said", () => {
     expect(codes(judge(four))).toEqual(["E_NODE_UNREACHABLE"]);
     expect(judge(four, { force: true }).refusals).toEqual([]);

@@ -78,6 +78,9 @@ export function judgeDeclaration(facts: DeclarationFacts): Judgement {
     if (fresh.includes(node)) refusals.push(refused);
     else warnings.push(`${refused.message} It is left alone. ${refused.remedy}`);
   }
+  for (const node of facts.forceJoin.keys())
+    if (wanted.nodes[node] !== undefined && !foreign.has(node) && answers.get(node)?.status != null)
+      warnings.push(`${at(wanted, node)} needs no --force-join: it holds nothing that is not the cluster's`);
   refusals.push(...strangers, ...unreachable(facts, fresh, warnings), ...ackersStay(facts, warnings));
   return {
     refusals,

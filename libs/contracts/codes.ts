@@ -327,7 +327,8 @@ export const REFUSALS = {
   "too-few-ackers-left": {
     severity: "critical",
     meaning: "After promotion fewer than k ackers would be left, so no write could be acknowledged.",
-    action: "Bring back a replica, or lower policy.acks.",
+    action:
+      "Bring back a replica, or lower policy.acks. To promote all the same: `baton failover <cluster> --accept-unproven`; writes wait there until a replica acknowledges.",
   },
   "catch-up-timeout": {
     severity: "critical",

@@ -278,6 +278,7 @@ describe("baton forget", () => {
     expect(() => ask(s, "n4")).toThrow("n4 can be reached");
     expect(() => ask(s, "n1")).toThrow("n1 is the primary");
     expect(() => ask(s, "n5")).toThrow("No node of shop is called");
+    expect(() => ask(s, "n11")).not.toThrow("Did you mean n1?");
     pass(s, 4_000, { outcome: "timeout-connect", attempts: 9, silentMs: 9_000 });
     s.steady({ ...parkedN4 }, 2);
     pass(s, 1_000, { outcome: "timeout-connect", attempts: 9, silentMs: 9_000 });

@@ -72,7 +72,7 @@ export async function pointAtAddress(
     await hand.run([...o.roles, follow, ...starts], openMs);
     return "change";
   }
-  const wanted = { ...target, user: account.user, tls, autoPosition: true, ...d.channelDefaults };
+  const wanted = settingsWanted(hand, { target, account, tls });
   let status = o.known ?? (await readStopped(hand, openMs));
   if (await takeUpLeftBehind(hand, status, openMs)) status = await readStopped(hand, openMs);
   const r = status.replica;
@@ -112,15 +112,7 @@ export async function setAgain(op: Operation, hand: Hand, source: string): Promi
   if (!d.keepsRelayLogs) return false;
   const { target, account, tls } = sourceOf(op, source);
   const status = await readStopped(hand, openMs);
-  if (
-    channelStep(status, null, {
-      ...target,
-      user: account.user,
-      tls,
-      autoPosition: true,
-      ...d.channelDefaults,
-    }).do !== "redirect"
-  )
+  if (channelStep(status, null, settingsWanted(hand, { target, account, tls })).do !== "redirect")
     return false;
   await hand.run([d.redirectReceiver(target, account, { tls }), d.startReceiver], openMs);
   return true;
@@ -146,6 +138,10 @@ export function sourceOf(op: Operation, primary: string) {
     account: access.replication ?? access,
     tls: access.tls !== undefined,
   };
+}
+
+function settingsWanted(hand: Hand, { target, account, tls }: ReturnType<typeof sourceOf>): ChannelSettings {
+  return { ...target, user: account.user, tls, autoPosition: true, ...hand.dialect.channelDefaults };
 }
 
 async function readStopped(hand: Hand, deadlineMs: number): Promise<NodeStatus> {

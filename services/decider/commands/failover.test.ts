@@ -1,5 +1,5 @@
 /** A person's failover: what it may do that Baton does not do by itself, and what it is refused. */
-import type { CommandRequest } from "@baton/contracts";
+import type { BatonError, CommandRequest } from "@baton/contracts";
 import { describe, expect, it } from "vitest";
 import { Scene, uuid } from "../scene.testkit.ts";
 import { planFailoverByPerson } from "./failover.ts";
@@ -86,10 +86,36 @@ describe("a failover that a person orders", () => {
     expect(ask(s, { acceptUnproven: true })).toMatchObject({
       reply: {
         to: "n2",
-        reason: expect.stringMatching(/Nobody proves this \(ackers-unreachable\).*n3.*shut it first/),
+        reason: expect.stringMatching(
+          /needed\. Nobody proves this \(ackers-unreachable\).*n3.*shut it first/,
+        ),
       },
       order: { acceptLoss: { unproven: true } },
     });
+  });
+
+  it("promotes the last of two where nobody is left to acknowledge, only when that is said, and says how", () => {
+    const s = new Scene(2);
+    s.steady();
+    s.calm();
+    s.wait(250);
+    s.calm();
+    for (let i = 0; i < 12; i++) {
+      s.now += 500;
+      s.refused("n1");
+      s.replica("n2", lost);
+    }
+    expect(() => ask(s)).toThrowError(/too-few-ackers-left/);
+    const remedyOf = () => {
+      try {
+        ask(s);
+      } catch (error) {
+        return (error as BatonError).remedy;
+      }
+      return "";
+    };
+    expect(remedyOf()).toMatch(/baton failover shop --accept-unproven; writes wait/);
+    expect(ask(s, { acceptUnproven: true }).order).toMatchObject({ acceptLoss: { unproven: true } });
   });
 
   it("goes on without a proof of durability only when that is said", () => {

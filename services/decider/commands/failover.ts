@@ -100,7 +100,7 @@ export function planFailoverByPerson(
     : plan;
   const open =
     before?.possible === false
-      ? ` Nobody proves this (${before.refusal}): ${before.reason}. If ${primary} lives and is only cut off, shut it first.`
+      ? `. Nobody proves this (${before.refusal}): ${before.reason}. If ${primary} lives and is only cut off, shut it first.`
       : "";
   return {
     reply: { from: primary, to: plan.candidate, reason: `${plan.reason}${open}`, notChosen: plan.notChosen },
@@ -132,6 +132,8 @@ function wayOut(picture: Picture, refusal: string | null): string {
     return `Bring the primary back; or, when it is gone for good: baton failover ${cluster} --accept-unproven.`;
   if (refusal === "ackers-unreachable" || refusal === "acker-cannot-vouch")
     return `Bring back whoever is missing. When they are gone for good, or cut off so that they acknowledge nothing more: baton failover ${cluster} --accept-unproven.`;
+  if (refusal === "too-few-ackers-left")
+    return `Bring back a replica. To promote all the same: baton failover ${cluster} --accept-unproven; writes wait there until a replica acknowledges.`;
   if (refusal === "mark-missed")
     return `Bring back a node that holds them; or give them up: baton failover ${cluster} --accept-loss '<the missing set>'.`;
   return `baton status ${cluster} says what is missing.`;

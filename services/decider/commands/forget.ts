@@ -24,7 +24,10 @@ export function planForget(
     throw refuse("E_CONFLICT", `${cluster} has not been adopted yet.`, `baton status ${cluster} says why.`);
   const { primary, operation, phase, parked, quarantined, epoch } = state.value;
   if (declared.nodes[node] === undefined) {
-    const near = nearest(node, Object.keys(declared.nodes));
+    const near = nearest(
+      node,
+      Object.keys(declared.nodes).filter((name) => name !== primary),
+    );
     throw refuse(
       "E_NOT_FOUND",
       `No node of ${cluster} is called ${JSON.stringify(node)}.${near === null ? "" : ` Did you mean ${near}?`}`,
